@@ -1,0 +1,189 @@
+#include "dw/mdp.h"
+
+#include <string.h>
+
+struct dw_frames dw_frames_copy(const struct dw_slice *items, size_t count)
+{
+    struct dw_frames frames = {.count = count};
+    for (size_t i = 0; i < count; i++)
+        frames.bytes += items[i].len;
+    /* One block: the table, then the bytes. */
+    frames.items = dw_alloc(count * sizeof *items + frames.bytes);
+    uint8_t *at = (uint8_t *)(frames.items + count);
+    for (size_t i = 0; i < count; i++) {
+        if (items[i].len)
+            memcpy(at, items[i].data, items[i].len);
+        frames.items[i] = (struct dw_slice){at, items[i].len};
+        at += items[i].len;
+    }
+    return frames;
+}
+
+void dw_frames_free(struct dw_frames *frames)
+{
+    dw_wipe_free(frames->items, frames->count * sizeof *frames->items + frames->bytes);
+    *frames = (struct dw_frames){0};
+}
+
+bool dw_slice_is(struct dw_slice s, const char *text)
+{
+    return s.len == strlen(text) && memcmp(s.data, text, s.len) == 0;
+}
+
+bool dw_mdp_service_name(struct dw_slice name)
+{
+    if (name.len < 1 || name.len > DW_SERVICE_MAX)
+        return false;
+    for (size_t i = 0; i < name.len; i++) {
+        uint8_t c = name.data[i];
+        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-'))
+            return false;
+    }
+    return true;
+}
+
+static enum dw_result bad(const char **why, const char *text)
+{
+    *why = text;
+    return DW_INVALID;
+}
+
+static bool parse_credit(struct dw_slice frame, uint32_t *ret)
+{
+    uint32_t v = 0;
+    if (frame.len < 1 || frame.len > 5)
+        return false;
+    for (size_t i = 0; i < frame.len; i++) {
+        if (frame.data[i] < '0' || frame.data[i] > '9')
+            return false;
+        v = v * 10 + (uint32_t)(frame.data[i] - '0');
+    }
+    *ret = v;
+    return v >= 1;
+}
+
+static enum dw_result parse_worker(const struct dw_slice *frames, size_t count,
+                                   struct dw_mdp_message *ret, const char **why)
+{
+    if (count < 3 || frames[2].len != 1)
+        return bad(why, "worker message without a command");
+    ret->command = frames[2].data[0];
+    switch (frames[2].data[0]) {
+    case DW_MDP_READY:
+        if (count < 4 || count > 5 || !dw_mdp_service_name(frames[3]))
+            return bad(why, "READY wants one service name and perhaps a credit");
+        ret->service = frames[3];
+        ret->credit = 1;
+        if (count == 5 && !parse_credit(frames[4], &ret->credit))
+            return bad(why, "READY: credit wants 1 to 99999 as text");
+        return DW_OK;
+    case DW_MDP_REPLY:
+        if (count < 6 || frames[3].len == 0 || frames[4].len != 0)
+            return bad(why, "REPLY wants an address, an empty frame and a body");
+        ret->address = frames[3];
+        ret->body = frames + 5;
+        ret->body_count = count - 5;
+        return DW_OK;
+    case DW_MDP_HEARTBEAT:
+    case DW_MDP_DISCONNECT:
+        return count == 3 ? DW_OK : bad(why, "frames behind HEARTBEAT or DISCONNECT");
+    default:
+        return bad(why, "unknown worker command");
+    }
+}
+
+enum dw_result dw_mdp_parse(const struct dw_slice *frames, size_t count,
+                            struct dw_mdp_message *ret, const char **why)
+{
+    *ret = (struct dw_mdp_message){0};
+    if (count < 2 || frames[0].len != 0)
+        return bad(why, "expected an empty frame and a protocol name");
+    if (dw_slice_is(frames[1], DW_MDP_WORKER)) {
+        ret->worker = true;
+        return parse_worker(frames, count, ret, why);
+    }
+    if (!dw_slice_is(frames[1], DW_MDP_CLIENT))
+        return bad(why, "unknown protocol name");
+    if (count < 4 || !dw_mdp_service_name(frames[2]))
+        return bad(why, "a request wants a service name and a body");
+    ret->command = DW_MDP_REQUEST;
+    ret->service = frames[2];
+    ret->body = frames + 3;
+    ret->body_count = count - 3;
+    return DW_OK;
+}
+
+void dw_item_header_encode(const struct dw_item_header *h, struct dw_buf *out)
+{
+    size_t len = strlen(h->service);
+    dw_buf_u8(out, DW_ITEM_HEADER_VERSION);
+    dw_buf_u8(out, h->klass);
+    dw_buf_put(out, h->id, sizeof h->id);
+    dw_buf_put(out, h->attempt, sizeof h->attempt);
+    dw_buf_u32(out, h->parts);
+    dw_buf_put(out, h->handle, sizeof h->handle);
+    dw_buf_put(out, h->tok, sizeof h->tok);
+    dw_buf_put(out, h->fp, sizeof h->fp);
+    dw_buf_u8(out, (uint8_t)len);
+    dw_buf_put(out, h->service, len);
+}
+
+static void read_into(struct dw_reader *r, uint8_t *out, size_t len)
+{
+    const uint8_t *at = dw_read_bytes(r, len);
+    if (at)
+        memcpy(out, at, len);
+}
+
+bool dw_item_header_decode(struct dw_slice bytes, struct dw_item_header *ret)
+{
+    struct dw_reader r = {.rest = bytes};
+    *ret = (struct dw_item_header){0};
+    if (dw_read_u8(&r) != DW_ITEM_HEADER_VERSION)
+        return false;
+    ret->klass = dw_read_u8(&r);
+    read_into(&r, ret->id, sizeof ret->id);
+    read_into(&r, ret->attempt, sizeof ret->attempt);
+    ret->parts = dw_read_u32(&r);
+    read_into(&r, ret->handle, sizeof ret->handle);
+    read_into(&r, ret->tok, sizeof ret->tok);
+    read_into(&r, ret->fp, sizeof ret->fp);
+    uint8_t len = dw_read_u8(&r);
+    const uint8_t *name = dw_read_bytes(&r, len);
+    if (r.failed || r.rest.len || ret->klass > 1 || !dw_mdp_service_name(DW_SLICE(name, len)) ||
+        dw_all_zero(ret->id, sizeof ret->id) ||
+        (ret->parts == 0) != dw_all_zero(ret->attempt, sizeof ret->attempt))
+        return false;
+    memcpy(ret->service, name, len);
+    return true;
+}
+
+void dw_lease_encode(uint8_t out[DW_LEASE_LEN], const uint8_t id[DW_ID_LEN], uint64_t fence)
+{
+    memcpy(out, id, DW_ID_LEN);
+    for (int i = 0; i < 8; i++)
+        out[DW_ID_LEN + i] = (uint8_t)(fence >> (56 - 8 * i));
+}
+
+bool dw_lease_decode(struct dw_slice lease, uint8_t id[DW_ID_LEN], uint64_t *fence)
+{
+    struct dw_reader r = {.rest = lease};
+    if (lease.len != DW_LEASE_LEN)
+        return false;
+    read_into(&r, id, DW_ID_LEN);
+    *fence = dw_read_u64(&r);
+    return true;
+}
+
+int dw_status_parse(struct dw_slice frame)
+{
+    int v = 0;
+    if (frame.len < 3 || (frame.len > 3 && frame.data[3] != ' '))
+        return -1;
+    for (int i = 0; i < 3; i++) {
+        if (frame.data[i] < '0' || frame.data[i] > '9')
+            return -1;
+        v = v * 10 + (frame.data[i] - '0');
+    }
+    return v;
+}

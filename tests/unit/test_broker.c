@@ -1,0 +1,416 @@
+/* The broker's core without sockets and threads: peers are names, queue operations run at once on a
+ * real queue file, time is a number. */
+#include "unit.h"
+
+#include "dw/broker.h"
+
+enum { MAX_SENT = 200 };
+
+struct sent {
+    char to[32];
+    struct dw_frames frames;
+};
+
+struct fixture {
+    char *folder;
+    struct dw_config config;
+    struct dw_queue *queue;
+    struct dw_broker *broker;
+    int64_t mono;
+    dw_time now;
+    struct sent sent[MAX_SENT];
+    size_t count;
+    char cut[32];
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    char path[300];
+    struct dw_error err;
+    f->folder = make_folder();
+    snprintf(path, sizeof path, "%s/queue.db", f->folder);
+    dw_config_defaults(&f->config);
+    assert_int_equal(dw_queue_open_still(path, &f->config, &f->queue, &err), DW_OK);
+    f->broker = dw_broker_new(&f->config, 1);
+    f->mono = 1000;
+    f->now = 1790000000000;
+    *state = f;
+    return 0;
+}
+
+static void forget_sent(struct fixture *f)
+{
+    for (size_t i = 0; i < f->count; i++)
+        dw_frames_free(&f->sent[i].frames);
+    f->count = 0;
+    f->cut[0] = 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    forget_sent(f);
+    dw_broker_free(f->broker);
+    dw_queue_close(f->queue);
+    dw_config_free(&f->config);
+    rm_folder(f->folder);
+    free(f);
+    return 0;
+}
+
+static void act(struct fixture *f)
+{
+    struct dw_act *acts;
+    while ((acts = dw_broker_acts(f->broker))) {
+        for (struct dw_act *a = acts, *next; a; a = next) {
+            next = a->next;
+            if (a->kind == DW_ACT_SEND) {
+                assert_true(f->count < MAX_SENT);
+                struct sent *s = &f->sent[f->count++];
+                snprintf(s->to, sizeof s->to, "%.*s", a->to.id_len, a->to.id);
+                s->frames = a->frames;
+                a->frames = (struct dw_frames){0};
+            } else if (a->kind == DW_ACT_CUT) {
+                snprintf(f->cut, sizeof f->cut, "%.*s", a->to.id_len, a->to.id);
+            } else {
+                struct dw_queue_op *op = a->op;
+                a->op = NULL;
+                dw_queue_run(f->queue, op);
+                dw_broker_finished(f->broker, f->mono, f->now, op);
+            }
+            dw_act_free(a);
+        }
+    }
+}
+
+static struct dw_peer peer(const char *name, const char *role)
+{
+    struct dw_peer p = {.id_len = (uint8_t)strlen(name)};
+    memcpy(p.id, name, strlen(name));
+    snprintf(p.role, sizeof p.role, "%s", role);
+    return p;
+}
+
+static void say_slices(struct fixture *f, const char *name, const char *role,
+                       const struct dw_slice *frames, size_t count)
+{
+    struct dw_peer from = peer(name, role);
+    dw_broker_message(f->broker, f->mono, f->now, &from, frames, count);
+    act(f);
+}
+
+/* Frames are given as texts, ended by NULL. */
+static void say(struct fixture *f, const char *name, const char *role, ...)
+{
+    struct dw_slice frames[20];
+    size_t count = 0;
+    va_list args;
+    const char *text;
+    va_start(args, role);
+    while ((text = va_arg(args, const char *)))
+        frames[count++] = dw_slice_of(text);
+    va_end(args);
+    say_slices(f, name, role, frames, count);
+}
+
+static void tick(struct fixture *f, int64_t ms)
+{
+    f->mono += ms;
+    f->now += ms;
+    dw_broker_tick(f->broker, f->mono, f->now);
+    act(f);
+}
+
+static const struct sent *last_to(struct fixture *f, const char *name)
+{
+    for (size_t i = f->count; i-- > 0;)
+        if (strcmp(f->sent[i].to, name) == 0)
+            return &f->sent[i];
+    return NULL;
+}
+
+static bool frame_is(const struct sent *s, size_t i, const char *text)
+{
+    return s && i < s->frames.count && dw_slice_is(s->frames.items[i], text);
+}
+
+static void ready(struct fixture *f, const char *name, const char *service, const char *credit)
+{
+    say(f, name, "case", "", "MDPW01", "\1", service, credit, NULL);
+}
+
+static void put_filing(struct fixture *f, uint8_t n)
+{
+    struct dw_item_header h = {.service = "filing"};
+    struct dw_buf b;
+    memset(h.id, n, sizeof h.id);
+    memset(h.handle, n, sizeof h.handle);
+    memset(h.tok, n, sizeof h.tok);
+    dw_buf_init(&b, 1000);
+    dw_item_header_encode(&h, &b);
+    struct dw_slice frames[] = {dw_slice_of(""),         dw_slice_of("MDPC01"),
+                                dw_slice_of("queue.put"), dw_slice_of("call-001"),
+                                dw_slice_of("close"),    dw_buf_slice(&b),
+                                dw_slice_of("sealed")};
+    say_slices(f, "web1", "web", frames, 7);
+    dw_buf_free(&b);
+}
+
+/* "" MDPW01 02 address "" header sealed */
+static bool is_delivery(const struct sent *s, uint8_t n)
+{
+    return s && s->frames.count == 7 && s->frames.items[2].data[0] == DW_MDP_REQUEST &&
+           s->frames.items[3].len == DW_LEASE_LEN && s->frames.items[3].data[0] == n;
+}
+
+static void reply_lease(struct fixture *f, const char *worker, struct dw_slice lease,
+                        const char *status, const char *reason)
+{
+    struct dw_slice frames[] = {dw_slice_of(""),  dw_slice_of("MDPW01"), dw_slice_of("\3"), lease,
+                                dw_slice_of(""), dw_slice_of(status),   dw_slice_of(reason)};
+    say_slices(f, worker, "case", frames, 7);
+}
+
+TEST(a_request_reaches_a_worker_and_its_reply_comes_back)
+{
+    struct fixture *f = *state;
+    ready(f, "w1", "case.public", "4");
+    assert_true(last_to(f, "w1")->frames.items[2].data[0] == DW_MDP_HEARTBEAT);
+    say(f, "web1", "web", "", "MDPC01", "case.public", "call-001", "status", NULL);
+    const struct sent *s = last_to(f, "w1");
+    assert_true(s->frames.items[2].data[0] == DW_MDP_REQUEST);
+    assert_true(frame_is(s, 5, "call-001") && frame_is(s, 6, "status"));
+    struct dw_slice frames[] = {dw_slice_of(""), dw_slice_of("MDPW01"), dw_slice_of("\3"),
+                                s->frames.items[3], dw_slice_of(""), dw_slice_of("call-001"),
+                                dw_slice_of("200")};
+    say_slices(f, "w1", "case", frames, 7);
+    s = last_to(f, "web1");
+    assert_true(frame_is(s, 1, "MDPC01") && frame_is(s, 2, "case.public") &&
+                frame_is(s, 3, "call-001") && frame_is(s, 4, "200"));
+}
+
+TEST(a_request_waits_for_a_worker_and_then_gives_up)
+{
+    struct fixture *f = *state;
+    say(f, "web1", "web", "", "MDPC01", "case.public", "call-001", "status", NULL);
+    assert_null(last_to(f, "web1"));
+    tick(f, f->config.broker.request_ttl_ms + 1);
+    assert_true(frame_is(last_to(f, "web1"), 3, "call-001"));
+    assert_int_equal(dw_status_parse(last_to(f, "web1")->frames.items[4]), 503);
+}
+
+TEST(no_more_requests_wait_than_the_limit)
+{
+    struct fixture *f = *state;
+    f->config.broker.max_waiting = 3;
+    for (int i = 0; i < 3; i++)
+        say(f, "web1", "web", "", "MDPC01", "case.public", "call-001", "x", NULL);
+    assert_null(last_to(f, "web1"));
+    say(f, "web1", "web", "", "MDPC01", "case.public", "call-002", "x", NULL);
+    assert_int_equal(dw_status_parse(last_to(f, "web1")->frames.items[4]), 503);
+}
+
+TEST(a_worker_gets_no_more_than_its_credit)
+{
+    struct fixture *f = *state;
+    ready(f, "w1", "case.public", "2");
+    forget_sent(f);
+    for (int i = 0; i < 5; i++)
+        say(f, "web1", "web", "", "MDPC01", "case.public", "call-001", "x", NULL);
+    assert_int_equal(f->count, 2);
+}
+
+TEST(roles_may_only_what_the_table_says)
+{
+    static const struct {
+        const char *role, *service;
+        bool call, serve;
+    } cases[] = {
+        {"web", "queue.put", true, false},      {"web", "case.public", true, false},
+        {"web", "case.desk", false, false},     {"web", "case.admin", false, false},
+        {"web", "filing", false, false},        {"desk", "case.desk", true, false},
+        {"desk", "queue.put", false, false},    {"desk", "case.public", false, false},
+        {"notify", "case.notify", true, false}, {"notify", "case.desk", false, false},
+        {"case", "filing", false, true},        {"case", "case.anything", false, true},
+        {"case", "queue.part", true, false},    {"case", "queue.put", false, false},
+        {"admin", "queue.admin", true, false},  {"admin", "case.admin", true, false},
+        {"admin", "case.desk", false, false},   {"client", "echo", true, false},
+        {"client", "case.public", false, false}, {"client", "queue.put", false, false},
+        {"worker:echo", "echo", false, true},   {"worker:echo", "other", false, false},
+        {"worker:filing", "filing", false, false}, {"worker:mmi.x", "mmi.x", true, false},
+        {"nobody", "queue.put", false, false},  {"nobody", "mmi.service", false, false},
+        {"web", "mmi.service", true, false},    {"", "echo", false, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct dw_slice service = dw_slice_of(cases[i].service);
+        assert_int_equal(dw_may_call(cases[i].role, service), cases[i].call);
+        assert_int_equal(dw_may_serve(cases[i].role, service), cases[i].serve);
+    }
+}
+
+TEST(who_asks_for_what_it_may_not_or_breaks_the_protocol_is_cut)
+{
+    struct fixture *f = *state;
+    say(f, "web1", "web", "", "MDPC01", "case.admin", "call-001", "x", NULL);
+    assert_string_equal(f->cut, "web1");
+    f->cut[0] = 0;
+    say(f, "w9", "web", "", "MDPW01", "\1", "case.public", NULL);
+    assert_string_equal(f->cut, "w9");
+    f->cut[0] = 0;
+    say(f, "w1", "case", "nonsense", NULL);
+    assert_string_equal(f->cut, "w1");
+    ready(f, "w2", "filing", "1");
+    f->cut[0] = 0;
+    ready(f, "w2", "filing", "1");
+    assert_string_equal(f->cut, "w2");
+}
+
+TEST(a_filing_is_accepted_delivered_and_done)
+{
+    struct fixture *f = *state;
+    put_filing(f, 1);
+    assert_true(frame_is(last_to(f, "web1"), 4, "200"));
+    ready(f, "w1", "filing", "4");
+    const struct sent *s = last_to(f, "w1");
+    assert_true(is_delivery(s, 1));
+    reply_lease(f, "w1", s->frames.items[3], "200", "");
+    forget_sent(f);
+    ready(f, "w2", "filing", "4");
+    tick(f, 500);
+    assert_false(is_delivery(last_to(f, "w2"), 1));
+}
+
+TEST(a_silent_worker_loses_its_items_to_another)
+{
+    struct fixture *f = *state;
+    ready(f, "w1", "filing", "1");
+    put_filing(f, 1);
+    struct dw_slice stale = last_to(f, "w1")->frames.items[3];
+    uint8_t lease[DW_LEASE_LEN];
+    memcpy(lease, stale.data, sizeof lease);
+    tick(f, f->config.broker.heartbeat_ms * f->config.broker.liveness + 1);
+    ready(f, "w2", "filing", "1");
+    tick(f, f->config.queue.backoff_ms + 1);
+    const struct sent *s = last_to(f, "w2");
+    assert_true(is_delivery(s, 1));
+    assert_true(memcmp(s->frames.items[3].data, lease, sizeof lease) != 0); /* a new fence */
+    /* The first one wakes up: its answer counts for nothing, and it is told to register again. */
+    forget_sent(f);
+    reply_lease(f, "w1", DW_SLICE(lease, sizeof lease), "200", "");
+    assert_true(last_to(f, "w1")->frames.items[2].data[0] == DW_MDP_DISCONNECT);
+}
+
+TEST(heartbeats_keep_a_worker_and_its_leases)
+{
+    struct fixture *f = *state;
+    ready(f, "w1", "filing", "1");
+    put_filing(f, 1);
+    for (int i = 0; i < 40; i++) {
+        tick(f, f->config.broker.heartbeat_ms);
+        say(f, "w1", "case", "", "MDPW01", "\4", NULL);
+    }
+    forget_sent(f);
+    ready(f, "w2", "filing", "1");
+    tick(f, f->config.queue.backoff_max_ms);
+    assert_false(is_delivery(last_to(f, "w2"), 1));
+}
+
+TEST(not_now_costs_no_attempt_and_never_is_a_dead_letter)
+{
+    struct fixture *f = *state;
+    ready(f, "w1", "filing", "1");
+    put_filing(f, 1);
+    for (int i = 0; i < 30; i++) {
+        const struct sent *s = last_to(f, "w1");
+        assert_true(is_delivery(s, 1));
+        reply_lease(f, "w1", s->frames.items[3], "300", "the store is away");
+        forget_sent(f);
+        for (int j = 0; j < 400 && !is_delivery(last_to(f, "w1"), 1); j++) {
+            forget_sent(f);
+            tick(f, f->config.broker.heartbeat_ms);
+            say(f, "w1", "case", "", "MDPW01", "\4", NULL);
+        }
+    }
+    reply_lease(f, "w1", last_to(f, "w1")->frames.items[3], "422", "bad \"signature\"");
+    forget_sent(f);
+    say(f, "admin1", "admin", "", "MDPC01", "queue.admin", "call-001", "list", "dead", NULL);
+    const struct sent *s = last_to(f, "admin1");
+    assert_true(frame_is(s, 4, "200"));
+    assert_non_null(strstr((const char *)s->frames.items[5].data, "bad 'signature'"));
+}
+
+TEST(a_worker_that_leaves_with_a_call_in_hand_leaves_its_fate_unknown)
+{
+    struct fixture *f = *state;
+    ready(f, "w1", "case.public", "1");
+    say(f, "web1", "web", "", "MDPC01", "case.public", "call-001", "x", NULL);
+    say(f, "w1", "case", "", "MDPW01", "\5", NULL);
+    assert_int_equal(dw_status_parse(last_to(f, "web1")->frames.items[4]), 504);
+}
+
+TEST(mmi_tells_which_services_there_are)
+{
+    struct fixture *f = *state;
+    ready(f, "w1", "case.public", "1");
+    say(f, "web1", "web", "", "MDPC01", "mmi.service", "case.public", NULL);
+    assert_true(frame_is(last_to(f, "web1"), 3, "200"));
+    say(f, "web1", "web", "", "MDPC01", "mmi.service", "case.nothing", NULL);
+    assert_true(frame_is(last_to(f, "web1"), 3, "404"));
+    say(f, "web1", "web", "", "MDPC01", "mmi.service", "queue.put", NULL);
+    assert_true(frame_is(last_to(f, "web1"), 3, "200"));
+    say(f, "web1", "web", "", "MDPC01", "mmi.other", "x", NULL);
+    assert_true(frame_is(last_to(f, "web1"), 3, "501"));
+}
+
+TEST(malformed_queue_calls_are_answered_and_harm_nothing)
+{
+    struct fixture *f = *state;
+    say(f, "web1", "web", "", "MDPC01", "queue.put", "call-001", "close", "no header", "x", NULL);
+    assert_int_equal(dw_status_parse(last_to(f, "web1")->frames.items[4]), 400);
+    say(f, "web1", "web", "", "MDPC01", "queue.put", "call-001", "part", "short", "1", "x", NULL);
+    assert_int_equal(dw_status_parse(last_to(f, "web1")->frames.items[4]), 400);
+    say(f, "web1", "web", "", "MDPC01", "queue.pending", "call-001", "short", NULL);
+    assert_int_equal(dw_status_parse(last_to(f, "web1")->frames.items[4]), 400);
+    say(f, "web1", "web", "", "MDPC01", "queue.put", "call-001", NULL);
+    assert_int_equal(dw_status_parse(last_to(f, "web1")->frames.items[4]), 400);
+}
+
+TEST(work_is_spread_over_workers)
+{
+    struct fixture *f = *state;
+    ready(f, "w1", "case.public", "9");
+    ready(f, "w2", "case.public", "9");
+    forget_sent(f);
+    for (int i = 0; i < 8; i++)
+        say(f, "web1", "web", "", "MDPC01", "case.public", "call-001", "x", NULL);
+    int first = 0;
+    for (size_t i = 0; i < f->count; i++)
+        first += strcmp(f->sent[i].to, "w1") == 0;
+    assert_int_equal(first, 4);
+}
+
+TEST(draining_hands_out_nothing_new_and_keeps_what_it_has)
+{
+    struct fixture *f = *state;
+    ready(f, "w1", "filing", "4");
+    dw_broker_drain(f->broker, f->mono);
+    act(f);
+    forget_sent(f);
+    put_filing(f, 1);
+    assert_true(frame_is(last_to(f, "web1"), 4, "200")); /* durable all the same */
+    tick(f, 1000);
+    assert_false(is_delivery(last_to(f, "w1"), 1));
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+RUN(T(a_request_reaches_a_worker_and_its_reply_comes_back),
+    T(a_request_waits_for_a_worker_and_then_gives_up), T(no_more_requests_wait_than_the_limit),
+    T(a_worker_gets_no_more_than_its_credit), T(roles_may_only_what_the_table_says),
+    T(who_asks_for_what_it_may_not_or_breaks_the_protocol_is_cut),
+    T(a_filing_is_accepted_delivered_and_done), T(a_silent_worker_loses_its_items_to_another),
+    T(heartbeats_keep_a_worker_and_its_leases),
+    T(not_now_costs_no_attempt_and_never_is_a_dead_letter),
+    T(a_worker_that_leaves_with_a_call_in_hand_leaves_its_fate_unknown),
+    T(mmi_tells_which_services_there_are), T(malformed_queue_calls_are_answered_and_harm_nothing),
+    T(work_is_spread_over_workers), T(draining_hands_out_nothing_new_and_keeps_what_it_has))
