@@ -1,0 +1,147 @@
+/* store.h - where cases are kept.  Sources: workers/store/store.c sqlite.c fault.c
+ *
+ * One contract, several drivers behind it, told apart by the URI.  Correctness needs the atomicity of
+ * one document only:
+ *
+ *   1. objects are written first; an object that nobody names is invisible and harmless
+ *   2. then the receipt's handle and the reference, each "insert if absent, else compare": a second
+ *      delivery of the same filing finds its own
+ *   3. then the case, in one write: an insert if its id is absent, or a replacement if its version is
+ *      the one that was read
+ *   4. audit entries go with the step that they record
+ *
+ * A step that stopped after 1 or 2 leaves nothing that a reader can see, and doing it again does it
+ * once.  Drivers may do a step, or several steps of different cases, in one transaction; the contract
+ * does not ask for it, except that what is reported DW_OK is durable.
+ *
+ * Outcomes of a step: OK; CONFLICT (the version is another, or somebody else has the reference: see
+ * `taken`); INVALID (an object or handle exists with other contents); RETRY (nothing of the case was
+ * written); UNCERTAIN (look for the case or the step id before trying again).
+ * An insert that finds the case is OK with `existed`.
+ *
+ * Thread-safe.  Buffers given to reads are appended to. */
+#ifndef DW_STORE_H
+#define DW_STORE_H
+
+#include "dw/case.h"
+#include "dw/config.h"
+
+struct dw_store;
+
+/* "sqlite:FILE", "sqlite::memory:" */
+enum dw_result dw_store_open(const char *uri, const struct dw_config *config,
+                             struct dw_store **ret, struct dw_error *err);
+void dw_store_close(struct dw_store *store);
+/* Answers whether the store can be read and written just now. */
+enum dw_result dw_store_ping(struct dw_store *store);
+
+struct dw_store_object {
+    uint8_t id[16];
+    int32_t part; /* chunk of a file, else 0 */
+    struct dw_slice bytes;
+};
+
+struct dw_store_audit {
+    const char *chain;
+    int64_t seq;
+    struct dw_slice doc;
+};
+
+/* A small document by key, guarded by a version: staff, keys of bodies. */
+struct dw_store_record {
+    const char *collection, *key;
+    int64_t old_version; /* 0: insert */
+    int64_t version;
+    struct dw_slice doc; /* empty: delete */
+};
+
+struct dw_store_step {
+    const struct dw_store_object *objects;
+    size_t objects_count;
+
+    bool with_receipt;
+    uint8_t handle[16];
+    const char *reference; /* NULL for none */
+
+    bool with_case;
+    uint8_t case_id[16];
+    int64_t old_version; /* 0: insert */
+    int64_t version;
+    struct dw_slice doc;
+    const struct dw_case_index *ix;
+
+    const struct dw_store_record *records;
+    size_t records_count;
+    const struct dw_store_audit *audit;
+    size_t audit_count;
+
+    enum dw_result outcome;
+    bool existed; /* an insert found its case */
+    bool taken;   /* CONFLICT: the reference belongs to another case */
+};
+/* Steps in order; each gets its outcome.  Steps of one call concern different cases. */
+void dw_store_apply(struct dw_store *store, struct dw_store_step *const *steps, size_t count);
+
+/* ---- reading: OK, NOT_FOUND, RETRY ---- */
+
+struct dw_store_case {
+    int64_t version;
+    struct dw_slice doc; /* in the buffer given */
+};
+enum dw_result dw_store_case(struct dw_store *store, const uint8_t id[16], struct dw_buf *buf,
+                             struct dw_store_case *ret);
+enum dw_result dw_store_id_of_handle(struct dw_store *store, const uint8_t handle[16],
+                                     uint8_t id[16]);
+enum dw_result dw_store_id_of_reference(struct dw_store *store, const char *reference,
+                                        uint8_t id[16]);
+enum dw_result dw_store_object(struct dw_store *store, const uint8_t id[16], int32_t part,
+                               struct dw_buf *buf);
+
+enum dw_worklist { DW_LIST_MINE, DW_LIST_UNASSIGNED, DW_LIST_DUE, DW_LIST_OVERDUE, DW_LIST_ALL };
+struct dw_store_query {
+    enum dw_worklist list;
+    const char *body;
+    const char *user; /* MINE */
+    dw_day today, soon; /* DUE: today..soon; OVERDUE: before today */
+    size_t limit;
+    /* Page: behind this row; empty id for the first. */
+    bool after;
+    dw_day after_due;
+    uint8_t after_id[16];
+};
+struct dw_store_row {
+    uint8_t id[16];
+    int64_t version;
+    struct dw_case_index ix;
+};
+/* Rows in order of due day (none last), then id; only open cases but for ALL.  Texts live in the
+ * arena. */
+enum dw_result dw_store_worklist(struct dw_store *store, const struct dw_store_query *query,
+                                 struct dw_arena *arena, struct dw_store_row **ret, size_t *count);
+
+enum dw_store_due { DW_DUE_TIMER, DW_DUE_NOTICE };
+/* Ids of cases whose timer or notice is due at that time, earliest first. */
+enum dw_result dw_store_due(struct dw_store *store, enum dw_store_due which, dw_time now,
+                            size_t limit, uint8_t (*ids)[16], size_t *count);
+
+enum dw_result dw_store_record(struct dw_store *store, const char *collection, const char *key,
+                               struct dw_buf *buf, struct dw_store_case *ret);
+/* Calls for each record of the collection whose key begins with the prefix, in order of keys. */
+typedef void dw_store_each(void *arg, const char *key, int64_t version, struct dw_slice doc);
+enum dw_result dw_store_records(struct dw_store *store, const char *collection, const char *prefix,
+                                dw_store_each *each, void *arg);
+
+/* The last entry of a chain: seq 0 when there is none. */
+enum dw_result dw_store_audit_last(struct dw_store *store, const char *chain, int64_t *seq,
+                                   struct dw_buf *buf);
+enum dw_result dw_store_audit_read(struct dw_store *store, const char *chain, int64_t from,
+                                   size_t limit, dw_store_each *each, void *arg);
+
+struct dw_store_counts {
+    int64_t cases, objects, receipts, references, audit;
+};
+enum dw_result dw_store_counts(struct dw_store *store, struct dw_store_counts *ret);
+/* Walks all case ids in order; for checks. */
+enum dw_result dw_store_each_case(struct dw_store *store, dw_store_each *each, void *arg);
+
+#endif

@@ -1,0 +1,208 @@
+/* casework.h - the case worker: the only process that touches the store.
+ *
+ * One thread takes requests from the broker, decides, and commits what was decided together: while
+ * one commit runs, the next batch gathers.  Nothing is answered before it is durable.  A second
+ * thread fetches the file chunks of filings.
+ *
+ * It holds no content key.  It believes intake programs by the directory, members by their own
+ * signatures, and nobody by where a message came from. */
+#ifndef DW_CASEWORK_H
+#define DW_CASEWORK_H
+
+#include "dw/process.h"
+#include "dw/services.h"
+#include "dw/store.h"
+#include "dw/wire.h"
+
+enum {
+    CW_ARENA_MAX = 48 * 1024 * 1024,
+    CW_WORKERS_MAX = 5 * 16,
+    CW_THROTTLES = 4096,
+    CW_TRIES_MAX = 4,
+    CW_PARTS_PER_STEP = 16,
+    CW_RECORDS_MAX = 1 + DW_MEMBER_EPOCHS_MAX,
+};
+
+struct casework;
+struct pending;
+
+/* One case to be written, as part of a pending request. */
+struct change {
+    struct dw_store_step step;
+    struct dw_case c;
+    struct dw_buf doc;
+    uint8_t notice[16]; /* that was claimed with it */
+};
+
+/* A request from its arrival to its answer. */
+struct pending {
+    struct pending *next;
+    struct dw_worker *worker; /* NULL for what the worker does by itself */
+    struct dw_request request;
+    struct dw_arena arena;
+    const struct cw_method *method;
+
+    /* What the handler made of it. */
+    int status;
+    struct dw_error error;
+    struct dw_buf answer; /* the document of a 200 */
+    struct dw_pack pack;  /* objects behind it */
+    bool commit;          /* the answer waits for the changes */
+    bool answer_anyway;   /* even a refusal waits for its audit entry */
+    struct change *changes;
+    size_t changes_count;
+    struct dw_store_record records[CW_RECORDS_MAX];
+    struct dw_buf record_docs[CW_RECORDS_MAX];
+    size_t records_count;
+    struct dw_audit audit; /* verb NULL for none */
+
+    /* After the commit, for outcomes other than OK of the first change; NULL: the usual answers. */
+    void (*settle)(struct casework *cw, struct pending *p);
+    int tries;
+    bool reporter; /* tried again on CONFLICT */
+    struct filing_job *job; /* of a filing */
+};
+
+struct cw_method {
+    const char *name;
+    void (*handle)(struct casework *cw, struct pending *p, const struct dw_slice *body,
+                   size_t count);
+};
+
+struct throttle {
+    uint64_t user;
+    int32_t failures;
+    int64_t until;
+};
+
+struct casework {
+    struct dw_process process;
+    const struct dw_config *config;
+    struct dw_directory_watch *directory;
+    struct dw_domain domain;
+    struct dw_signer signer;
+    struct dw_store *store;
+    bool store_away;
+
+    void *zmq;
+    struct {
+        struct dw_worker *worker;
+        size_t broker;
+        const char *service;
+        const struct cw_method *methods; /* NULL for filings */
+        size_t methods_count;
+    } workers[CW_WORKERS_MAX];
+    size_t workers_count;
+    struct dw_bus *bus;
+    struct fetcher *fetcher;
+
+    struct pending *batch, **batch_end;
+    size_t batch_count;
+
+    int64_t audit_seq;
+    uint8_t audit_hash[DW_HASH_LEN];
+    bool audit_known;
+
+    struct throttle *throttles;
+    dw_metric *m_registered, *m_commands, *m_refused, *m_commits, *m_dead, *m_later, *m_conflicts,
+        *m_timers, *m_claims, *m_logins, *m_login_failures, *m_batch;
+};
+
+/* ---- casework.c ---- */
+
+/* The answer of a handler: one of these, once. */
+void cw_refuse(struct pending *p, int status, const char *field, const char *text);
+void cw_refuse_result(struct pending *p, enum dw_result result);
+void cw_answer(struct pending *p, const struct dw_layout *layout, const void *in);
+void cw_done(struct pending *p, int32_t version, const char *state, bool already);
+/* Decodes the request document at body[i]; refuses it when it is not well formed. */
+bool cw_decode(struct pending *p, const struct dw_slice *body, size_t count, size_t i,
+               const struct dw_layout *layout, void *ret);
+
+/* Adds a change to the request, which will wait for its commit. */
+struct change *cw_change(struct pending *p, const struct dw_case *c, int64_t old_version);
+/* Puts the encoded case into the change's step; call when the case is as it shall be. */
+void cw_seal_change(struct pending *p, struct change *change);
+bool cw_put_record(struct pending *p, const char *collection, const char *key,
+                   int64_t old_version, const struct dw_layout *layout, const void *in);
+/* A command that was carried out on `c`: the change with its objects. */
+void cw_add_command(struct pending *p, struct dw_case *c, int64_t old_version,
+                    const struct dw_command *command, const struct dw_slice *objects);
+void cw_audit(struct pending *p, const char *actor, const char *verb, const char *object);
+
+/* Reads a case, after committing what is pending for it. */
+enum dw_result cw_load(struct casework *cw, struct pending *p, const uint8_t id[16],
+                       struct dw_case *ret);
+
+struct pending *cw_pending_new(struct casework *cw, struct dw_worker *worker,
+                               struct dw_request *take_request);
+/* Answers at once, or adds to the batch; takes the pending request. */
+void cw_finish(struct casework *cw, struct pending *p);
+void cw_flush(struct casework *cw);
+/* Runs the handler again from the start, on the same request. */
+void cw_again(struct casework *cw, struct pending *p);
+
+/* Signature of a statement: seal is signer id and signature. */
+bool cw_seal_is_of(const uint8_t seal[DW_SEAL_LEN], const uint8_t signer[DW_SIGNER_LEN],
+                   const uint8_t sign[DW_KEY_LEN], const char *label, struct dw_slice said);
+/* Each object frame must be the object the ref speaks of, sealed for this case and signed. */
+bool cw_check_object(const struct dw_object_ref *ref, struct dw_slice bytes,
+                     const uint8_t case_id[16], dw_day day, const uint8_t sign[DW_KEY_LEN],
+                     struct dw_error *err);
+/* Lines of the dialogue; reporters see only theirs. */
+void cw_lines(struct pending *p, const struct dw_case *c, bool for_reporter,
+              struct dw_line **ret, size_t *count);
+/* Members who wrote what the lines show. */
+void cw_writers(struct casework *cw, struct pending *p, const struct dw_line *lines, size_t count,
+                struct dw_member **ret, size_t *ret_count);
+void cw_pack_objects(struct casework *cw, struct pending *p, const struct dw_line *lines,
+                     size_t count);
+
+/* ---- services ---- */
+
+void cw_filing(struct casework *cw, struct pending *p);
+void cw_filing_fetched(struct casework *cw, struct pending *p);
+
+extern const struct cw_method cw_public_methods[], cw_desk_methods[], cw_notify_methods[],
+    cw_admin_methods[];
+extern const size_t cw_public_methods_count, cw_desk_methods_count, cw_notify_methods_count,
+    cw_admin_methods_count;
+
+enum dw_result cw_member(struct casework *cw, struct pending *p, const char *user,
+                         struct dw_member *ret, int64_t *version);
+void cw_epochs_of(struct casework *cw, struct pending *p, const char *body,
+                  struct dw_epoch **ret, size_t *count);
+
+/* Of the desk's methods, those of login.c. */
+void cw_desk_params(struct casework *cw, struct pending *p, const struct dw_slice *body,
+                    size_t count);
+void cw_desk_login(struct casework *cw, struct pending *p, const struct dw_slice *body,
+                   size_t count);
+void cw_desk_invited(struct casework *cw, struct pending *p, const struct dw_slice *body,
+                     size_t count);
+void cw_desk_enrol(struct casework *cw, struct pending *p, const struct dw_slice *body,
+                   size_t count);
+
+/* Clocks that have something to tell. */
+void cw_tick(struct casework *cw);
+
+/* ---- fetch.c ---- */
+
+/* Fetches and stores the file chunks of a filing in a thread of its own. */
+struct filing_job {
+    struct dw_sealed_filing filing;
+    uint8_t lease[DW_LEASE_LEN];
+    size_t broker; /* that holds the item */
+    uint32_t parts;
+    uint32_t reference_n;
+    bool route_differs;
+    int status; /* of the fetching: 200, 300 not now, 422 never */
+    const char *why;
+};
+struct fetcher *cw_fetcher_new(struct casework *cw);
+void cw_fetcher_free(struct fetcher *f);
+int cw_fetcher_fd(const struct fetcher *f);
+void cw_fetch(struct fetcher *f, struct pending *p);
+struct pending *cw_fetched(struct fetcher *f); /* one that is done, or NULL */
+
+#endif

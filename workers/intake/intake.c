@@ -1,0 +1,157 @@
+#include "intake_private.h"
+
+#include "dw/process.h"
+
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+
+static char *state_file(const struct dw_config *config, const char *role, const char *name)
+{
+    char *folder = dw_config_state(config, role);
+    size_t len = strlen(folder) + strlen(name) + 2;
+    char *path = dw_alloc(len);
+    snprintf(path, len, "%s/%s", folder, name);
+    dw_free(folder);
+    return path;
+}
+
+static enum dw_result load_keys(struct dw_intake *in, struct dw_error *err)
+{
+    char *sign = state_file(in->config, in->role, "sign.key");
+    char *secret = state_file(in->config, in->role, "intake.key");
+    char *curve = state_file(in->config, in->role, "curve.key");
+    enum dw_result result = dw_signer_load(&in->signer, sign, err);
+    if (result == DW_OK) {
+        in->secret = dw_secret_load(secret, DW_INTAKE_SECRET_LEN, err);
+        result = in->secret ? DW_OK : DW_INVALID;
+    }
+    if (result == DW_OK)
+        result = dw_directory_watch_new(in->config, &in->directory, err);
+    if (result == DW_OK) {
+        struct dw_directory *dir = dw_directory_take(in->directory);
+        result = dw_bus_new(in->config, dir, curve, &in->bus, err);
+        dw_directory_give(in->directory, dir);
+    }
+    dw_free(sign);
+    dw_free(secret);
+    dw_free(curve);
+    return result;
+}
+
+static enum dw_result load_data(struct dw_intake *in, struct dw_error *err)
+{
+    char *data = dw_config_data_folder(in->config);
+    enum dw_result result = dw_calendar_load(data, &in->calendar, err);
+    if (result == DW_OK)
+        result = dw_rules_load(data, &in->rules, err);
+    if (result == DW_OK)
+        result = dw_catalogue_load(data, &in->catalogue, err);
+    if (result == DW_OK)
+        result = dw_routing_load(data, &in->routing, err);
+    dw_free(data);
+    return result;
+}
+
+enum dw_result dw_intake_new(const struct dw_config *config, const char *role,
+                             struct dw_intake **ret, struct dw_error *err)
+{
+    struct dw_intake *in = dw_alloc(sizeof *in);
+    in->config = config;
+    in->role = role;
+    in->keyd = dw_keyd_new(config);
+    enum dw_result result = load_keys(in, err);
+    if (result == DW_OK)
+        result = load_data(in, err);
+    if (result != DW_OK) {
+        dw_intake_free(in);
+        return result;
+    }
+    *ret = in;
+    return DW_OK;
+}
+
+void dw_intake_free(struct dw_intake *in)
+{
+    if (!in)
+        return;
+    dw_bus_free(in->bus);
+    dw_keyd_free(in->keyd);
+    dw_directory_watch_free(in->directory);
+    if (in->signer.secret)
+        dw_signer_free(&in->signer);
+    sodium_free(in->secret);
+    if (in->calendar)
+        dw_calendar_free(in->calendar);
+    if (in->rules)
+        dw_rules_free(in->rules);
+    if (in->catalogue)
+        dw_catalogue_free(in->catalogue);
+    if (in->routing)
+        dw_routing_free(in->routing);
+    dw_free(in);
+}
+
+const char *dw_intake_tick(struct dw_intake *in)
+{
+    uint8_t index[DW_INDEX_LEN], handle[DW_ID_LEN] = {0};
+    struct dw_bus_answer answer;
+    dw_directory_watch_tick(in->directory);
+    if (dw_keyd_index(in->keyd, DW_INDEX_PROVIDER, "ready?", index) != DW_OK)
+        return "keyd does not answer";
+    handle[0] = 1; /* nobody's */
+    struct dw_slice payload = DW_SLICE(handle, sizeof handle);
+    for (size_t i = 0; i < dw_bus_brokers(in->bus); i++) {
+        enum dw_result result =
+            dw_bus_call(in->bus, i, "queue.pending", &payload, 1, 2000, &answer);
+        dw_bus_answer_free(&answer);
+        if (result == DW_OK)
+            return NULL;
+    }
+    return "no broker answers";
+}
+
+const struct dw_catalogue *dw_intake_catalogue(const struct dw_intake *in)
+{
+    return in->catalogue;
+}
+
+const struct dw_routing *dw_intake_routing(const struct dw_intake *in)
+{
+    return in->routing;
+}
+
+const struct dw_rules *dw_intake_rules(const struct dw_intake *in)
+{
+    return in->rules;
+}
+
+const struct dw_calendar *dw_intake_calendar(const struct dw_intake *in)
+{
+    return in->calendar;
+}
+
+struct secrets *secrets_new(void)
+{
+    struct secrets *s = sodium_malloc(sizeof *s);
+    if (s)
+        memset(s, 0, sizeof *s);
+    return s;
+}
+
+void secrets_free(struct secrets *s)
+{
+    sodium_free(s); /* which wipes it */
+}
+
+enum dw_result open_receipt(struct dw_intake *in, const struct dw_directory *dir,
+                            const char *digits, struct secrets *s)
+{
+    if (!dw_receipt_stretch(s->y, digits, dir->salt))
+        return DW_RETRY;
+    dw_receipt_question(s->asked, s->y);
+    enum dw_result result = dw_keyd_receipt(in->keyd, s->asked, s->h);
+    if (result == DW_OK)
+        dw_receipt_keys(&s->receipt, s->y, s->h);
+    return result;
+}

@@ -1,0 +1,42 @@
+/* driver.h - what a driver gives.  store.c checks arguments; drivers translate. */
+#ifndef DW_STORE_DRIVER_H
+#define DW_STORE_DRIVER_H
+
+#include "dw/store.h"
+
+struct dw_store_driver {
+    const char *scheme; /* "sqlite:" */
+    enum dw_result (*open)(const char *rest, const struct dw_config *config, void **ret,
+                           struct dw_error *err);
+    void (*close)(void *self);
+    enum dw_result (*ping)(void *self);
+    void (*apply)(void *self, struct dw_store_step *const *steps, size_t count);
+    enum dw_result (*get_case)(void *self, const uint8_t id[16], struct dw_buf *buf,
+                               int64_t *version);
+    enum dw_result (*id_of_handle)(void *self, const uint8_t handle[16], uint8_t id[16]);
+    enum dw_result (*id_of_reference)(void *self, const char *reference, uint8_t id[16]);
+    enum dw_result (*get_object)(void *self, const uint8_t id[16], int32_t part,
+                                 struct dw_buf *buf);
+    enum dw_result (*worklist)(void *self, const struct dw_store_query *query,
+                               struct dw_arena *arena, struct dw_store_row *rows, size_t *count);
+    enum dw_result (*due)(void *self, enum dw_store_due which, dw_time now, size_t limit,
+                          uint8_t (*ids)[16], size_t *count);
+    enum dw_result (*get_record)(void *self, const char *collection, const char *key,
+                                 struct dw_buf *buf, int64_t *version);
+    enum dw_result (*records)(void *self, const char *collection, const char *prefix,
+                              dw_store_each *each, void *arg);
+    enum dw_result (*audit_last)(void *self, const char *chain, int64_t *seq, struct dw_buf *buf);
+    enum dw_result (*audit_read)(void *self, const char *chain, int64_t from, size_t limit,
+                                 dw_store_each *each, void *arg);
+    enum dw_result (*counts)(void *self, struct dw_store_counts *ret);
+    enum dw_result (*each_case)(void *self, dw_store_each *each, void *arg);
+};
+
+struct dw_store {
+    const struct dw_store_driver *driver;
+    void *self;
+};
+
+extern const struct dw_store_driver dw_store_sqlite;
+
+#endif
