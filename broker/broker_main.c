@@ -114,7 +114,7 @@ static void open_sockets(struct loop *l)
 {
     struct dw_error err = {0};
     struct dw_curve own;
-    DW_AUTO_BUF path;
+    DW_AUTO_BUF path = {0};
     dw_buf_init(&path, 4096);
     dw_buf_printf(&path, "%s/curve.key", l->process.state);
     if (dw_curve_load(&own, dw_buf_text(&path), &err) != DW_OK)
@@ -130,7 +130,7 @@ static void open_sockets(struct loop *l)
     if (!dw_make_folder(run, 0750))
         die(DW_EXIT_CONFIG, run, strerror(errno));
     dw_free(run);
-    DW_AUTO_BUF endpoint;
+    DW_AUTO_BUF endpoint = {0};
     dw_buf_init(&endpoint, 4096);
     dw_buf_printf(&endpoint, "ipc://%s", socket_path);
     l->sockets[l->sockets_count++] = bind_router(l, dw_buf_text(&endpoint), &own);
@@ -284,7 +284,7 @@ int main(int argc, char **argv)
     const struct dw_config *config = &l.process.config;
     if (dw_directory_watch_new(config, &l.directory, &err) != DW_OK)
         die(DW_EXIT_CONFIG, "directory", err.text);
-    DW_AUTO_BUF path;
+    DW_AUTO_BUF path = {0};
     dw_buf_init(&path, 4096);
     dw_buf_printf(&path, "%s/queue.db", l.process.state);
     if (dw_queue_open(dw_buf_text(&path), config, &l.queue, &err) != DW_OK)

@@ -63,6 +63,11 @@ struct dw_slice dw_slice_of(const char *text)
     return DW_SLICE(text, strlen(text));
 }
 
+bool dw_slice_is(struct dw_slice s, const char *text)
+{
+    return s.len == strlen(text) && memcmp(s.data, text, s.len) == 0;
+}
+
 void dw_buf_init(struct dw_buf *buf, size_t max)
 {
     *buf = (struct dw_buf){.max = max};

@@ -128,6 +128,24 @@ static void check_data(struct check *check)
     dw_free(folder);
 }
 
+/* The store may lie where the case worker will make its folder, or in one that is there. */
+static void check_store(struct check *check)
+{
+    const struct dw_config *c = &check->config;
+    static const char prefix[] = "sqlite:";
+    if (strncmp(c->store.uri, prefix, strlen(prefix)) != 0)
+        return;
+    char *path = dw_config_resolve(c, c->store.uri + strlen(prefix));
+    char *made = dw_config_state(c, "case");
+    char *slash = strrchr(path, '/');
+    if (slash)
+        *slash = 0;
+    if (slash && slash > path && strcmp(path, made) != 0)
+        check_path(check, "store.uri", path, S_IFDIR, 022);
+    dw_free(made);
+    dw_free(path);
+}
+
 /* Folders that are made at the first start may be missing now. */
 static void check_places(struct check *check)
 {
@@ -203,7 +221,8 @@ static void check_broker(struct check *check)
 }
 
 static void (*const checks[])(struct check *check) = {
-    check_keys, check_passwords, check_data, check_places, check_listening, check_broker,
+    check_keys,   check_passwords, check_data,  check_store,
+    check_places, check_listening, check_broker,
 };
 
 /* ---- the program ---- */

@@ -146,6 +146,9 @@ static const struct setting settings[] = {
     N("case.clock_skew_seconds", cases.clock_skew_seconds, "120", 5, 3600,
       "age of a member's signed request"),
 
+    S("notify.name_zh", notify.name_zh, "重庆医保",
+      "who a notice says it is from: nothing that tells what the portal is for"),
+    S("notify.name_en", notify.name_en, "Chongqing Medical Insurance", "the same in English"),
     S("notify.smtp_url", notify.smtp_url, "", "smtp://host:25; empty: no e-mail leaves"),
     S("notify.smtp_from", notify.smtp_from, "noreply@localhost", "sender address"),
     S("notify.smtp_user", notify.smtp_user, "", "empty: no login"),

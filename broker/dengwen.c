@@ -51,7 +51,7 @@ static const struct command {
 
 static char *command_list(void)
 {
-    DW_AUTO_BUF out;
+    DW_AUTO_BUF out = {0};
     dw_buf_init(&out, 16384);
     dw_buf_str(&out, "Commands:\n");
     for (size_t g = 0; g < DW_COUNT(groups); g++) {
@@ -60,8 +60,8 @@ static char *command_list(void)
             if (commands[i].group == (enum group)g)
                 dw_buf_printf(&out, "  %-13s %s\n", commands[i].name, commands[i].does);
     }
-    dw_buf_str(&out, "\n`dengwen help COMMAND' tells more.  Settings: -c FILE, else DENGWEN_CONFIG, "
-                     "else /etc/dengwen/dengwen.yaml.");
+    dw_buf_str(&out, "\n`dengwen help COMMAND' tells more.  Settings: -c FILE, else "
+                     "DENGWEN_CONFIG, else /etc/dengwen/dengwen.yaml.");
     return strdup(dw_buf_text(&out));
 }
 

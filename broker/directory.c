@@ -166,7 +166,7 @@ static enum dw_result check_signatures(struct dw_slice file, const uint8_t root[
         !dw_unbase64(site_signature, sizeof site_signature, by_site))
         return dw_invalid(err, "directory", "directory: the first line is not well formed");
 
-    DW_AUTO_BUF certificate;
+    DW_AUTO_BUF certificate = {0};
     dw_buf_init(&certificate, 64);
     dw_buf_put(&certificate, dir->site, DW_KEY_LEN);
     dw_buf_u32(&certificate, (uint32_t)dir->until);

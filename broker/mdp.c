@@ -25,11 +25,6 @@ void dw_frames_free(struct dw_frames *frames)
     *frames = (struct dw_frames){0};
 }
 
-bool dw_slice_is(struct dw_slice s, const char *text)
-{
-    return s.len == strlen(text) && memcmp(s.data, text, s.len) == 0;
-}
-
 bool dw_mdp_service_name(struct dw_slice name)
 {
     if (name.len < 1 || name.len > DW_SERVICE_MAX)

@@ -154,7 +154,7 @@ static enum MHD_Result answer(void *arg, struct MHD_Connection *connection, cons
     struct ops *ops = arg;
     const struct page *page = page_for(method, path);
     (void)version, (void)upload, (void)upload_len, (void)request;
-    DW_AUTO_BUF out;
+    DW_AUTO_BUF out = {0};
     dw_buf_init(&out, ANSWER_MAX);
     (*ops->requests)++;
     pthread_mutex_lock(&ops->lock);

@@ -1,8 +1,8 @@
 /* ops_state.h - what every process last said about itself.  Source: ops_state.c
  *
  * Pure: datagrams and the time go in, JSON and metrics text come out.  The form of a datagram is
- * that of dw/process.h.  A datagram is taken whole or not at all; lines whose key we do not know are
- * skipped, because sd_notify's form grows. */
+ * that of dw/process.h.  A datagram is taken whole or not at all; lines whose key we do not know
+ * are skipped, because sd_notify's form grows. */
 #ifndef DW_OPS_STATE_H
 #define DW_OPS_STATE_H
 

@@ -95,7 +95,11 @@ static void open_state(struct dw_process *self)
         exit(DW_EXIT_CONFIG);
     }
     self->lock_fd = open(self->state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (self->lock_fd < 0 || flock(self->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+    if (self->lock_fd < 0) {
+        dw_log(DW_ERROR, "process.state", "%s: %s", self->state, strerror(errno));
+        exit(DW_EXIT_CONFIG);
+    }
+    if (flock(self->lock_fd, LOCK_EX | LOCK_NB) != 0) {
         dw_log(DW_ERROR, "process.locked", "%s is in use by another dengwen-%s", self->state,
                self->name);
         exit(DW_EXIT_RETRY);
@@ -187,7 +191,7 @@ static void tell(const char *path, const struct dw_buf *message)
 
 static void tell_everyone(struct dw_process *self, bool first)
 {
-    DW_AUTO_BUF message;
+    DW_AUTO_BUF message = {0};
     dw_buf_init(&message, 65536);
     dw_buf_printf(&message, "DENGWEN=%s\nDENGWEN_READY=%d\nDENGWEN_PID=%ld\n", self->name,
                   self->ready, (long)getpid());
@@ -211,9 +215,10 @@ static void tell_everyone(struct dw_process *self, bool first)
 
 void dw_process_ready(struct dw_process *self, bool ready, const char *status)
 {
-    if (self->told_at && ready == self->ready)
+    bool same = self->told_at && ready == self->ready;
+    if (same && strncmp(status, self->status, sizeof self->status - 1) == 0)
         return;
-    if (self->told_at || ready)
+    if (self->told_at ? !same || !ready : ready)
         dw_log(ready ? DW_INFO : DW_WARN, ready ? "process.ready" : "process.not-ready", "%s",
                status);
     self->ready = ready;
@@ -301,7 +306,7 @@ static bool sync_folder_of(const char *path)
 
 bool dw_write_file(const char *path, const void *data, size_t len, int mode)
 {
-    DW_AUTO_BUF name;
+    DW_AUTO_BUF name = {0};
     dw_buf_init(&name, 4096);
     dw_buf_printf(&name, "%s.new", path);
     const char *temporary = dw_buf_text(&name);

@@ -360,7 +360,7 @@ static void do_close(struct dw_queue *q, struct dw_queue_op *op)
         forget_attempt(q, h->attempt);
         return;
     }
-    DW_AUTO_BUF body;
+    DW_AUTO_BUF body = {0};
     dw_buf_init(&body, SIZE_MAX / 2);
     pack(&op->frames, &body);
     op->day = dw_day_of(op->now);
@@ -658,7 +658,7 @@ static void do_admin(struct dw_queue *q, struct dw_queue_op *op)
                  {"show", admin_item},
                  {"retry", admin_item},
                  {"drop", admin_item}};
-    DW_AUTO_BUF out;
+    DW_AUTO_BUF out = {0};
     dw_buf_init(&out, 1024 * 1024);
     op->status = 404;
     for (size_t i = 0; i < DW_COUNT(words); i++) {

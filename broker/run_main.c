@@ -66,8 +66,9 @@ static void lock_run_folder(struct loop *l)
         die(DW_EXIT_CONFIG, path, strerror(errno));
     if (flock(l->process.lock_fd, LOCK_EX | LOCK_NB) != 0) {
         ssize_t len = read(l->process.lock_fd, owner, sizeof owner - 1);
-        dw_log(DW_ERROR, "run.locked", "%s: another dengwen-run (process %.*s) works in this folder",
-               path, len > 0 ? (int)strspn(owner, "0123456789") : 1, len > 0 ? owner : "?");
+        dw_log(DW_ERROR, "run.locked",
+               "%s: another dengwen-run (process %.*s) works in this folder", path,
+               len > 0 ? (int)strspn(owner, "0123456789") : 1, len > 0 ? owner : "?");
         exit(DW_EXIT_RETRY);
     }
     /* The number is for people; what counts is the lock, and that ends with the process. */
@@ -351,9 +352,9 @@ static void tell_readiness(struct loop *l)
 {
     bool ready = dw_supervisor_all_ready(&l->supervisor) && !l->supervisor.ending;
     dw_process_ready(&l->process, ready,
-                     ready                   ? "ready: every part is"
+                     ready                  ? "ready: every part is"
                      : l->supervisor.ending ? "stopping"
-                                             : "some part is not ready");
+                                            : "some part is not ready");
     if (ready && !l->shown)
         show_addresses(l);
     l->shown |= ready;

@@ -62,7 +62,7 @@ enum dw_result dw_broker_addresses(const struct dw_config *config, const struct 
 {
     size_t count = 1 + config->broker.connect.count;
     struct dw_broker_address *list = dw_alloc(count * sizeof *list);
-    DW_AUTO_BUF own;
+    DW_AUTO_BUF own = {0};
     dw_buf_init(&own, 4096);
     char *path = dw_config_run(config, "broker.sock");
     dw_buf_printf(&own, "ipc://%s", path);

@@ -88,6 +88,7 @@ struct dw_config {
     } cases;
 
     struct {
+        char *name_zh, *name_en;
         char *smtp_url, *smtp_from, *smtp_user, *smtp_password_file;
         bool smtp_tls;
         char *sms_driver, *sms_url, *sms_user, *sms_password_file, *sms_from;

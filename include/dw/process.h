@@ -20,7 +20,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-enum { /* sysexits(3), and what FACES calls them */
+enum { /* sysexits(3) where it has one */
     DW_EXIT_DONE = 0,
     DW_EXIT_NO = 1,
     DW_EXIT_USAGE = 2,
