@@ -29,6 +29,7 @@ struct dw_slice {
 };
 #define DW_SLICE(ptr, n) ((struct dw_slice){(const uint8_t *)(ptr), (n)})
 struct dw_slice dw_slice_of(const char *text);
+bool dw_slice_is(struct dw_slice s, const char *text);
 
 /* A growing buffer.  Past `max` it stops growing and sets `overflow`; nothing is written any more.
  * A buffer that is freed is wiped first: most of what we hold is not ours to leave about. */

@@ -81,7 +81,7 @@ extern const struct dw_layout dw_sealed_filing_layout;
 struct dw_command {
     int32_t version; /* 1 */
     uint8_t case_id[16], step[16], payload[16]; /* payload: keyed hash of what was asked */
-    int32_t against;   /* version of the case it was written against; 0 from reporters */
+    int32_t against;   /* revision of the case it was written against; 0 from reporters */
     const char *name;  /* "accept", "message", ... */
     const char *actor; /* user, or "reporter" */
     const char *body;  /* of the user, "" for a reporter */
@@ -163,6 +163,7 @@ struct dw_case_index {
     const char *reference, *state, *kind, *against, *district;
     int32_t day;
     bool open;
+    int32_t revision;
     const char *assignee; /* "" for none */
     const char *body;     /* responsible */
     int32_t due;          /* nearest running due day of the responsible body; 0 for none */
@@ -174,7 +175,8 @@ extern const struct dw_layout dw_case_index_layout;
 
 struct dw_case {
     uint8_t id[16];
-    int32_t version;
+    int32_t version;  /* of the document: guards every write */
+    int32_t revision; /* what people did: clocks and notices do not change it */
     const char *reference;
     struct dw_facts facts;
     uint8_t handle[16], auth_hash[32], reporter[DW_KEY_LEN], provider[8];

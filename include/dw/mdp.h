@@ -95,6 +95,4 @@ bool dw_lease_decode(struct dw_slice lease, uint8_t id[DW_ID_LEN], uint64_t *fen
 /* "200", "422 text" -> 200, 422; -1 for anything else */
 int dw_status_parse(struct dw_slice frame);
 
-bool dw_slice_is(struct dw_slice s, const char *text);
-
 #endif

@@ -40,7 +40,7 @@ struct dw_ask_command {
     uint8_t seal[DW_SEAL_LEN];
 };
 struct dw_done {
-    int32_t version;
+    int32_t version; /* revision of the case; members and clients know no other */
     const char *state;
     bool already;
 };

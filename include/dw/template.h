@@ -1,6 +1,6 @@
 /* template.h - texts of notices: neutral, without a word of the case.  Source: workers/domain/template.c
  *
- * Data: conf/templates/notices.yaml.  A text may name {{portal}} (name of the portal) and {{address}}
+ * Data: conf/templates/notices.yaml.  A text may name {{portal}} (the neutral sender) and {{address}}
  * (where to follow); anything else in double braces is refused when the file is read. */
 #ifndef DW_TEMPLATE_H
 #define DW_TEMPLATE_H

@@ -4,7 +4,7 @@ static void a_full_report_is_read(void **state)
 {
     struct dw_filing f;
     struct dw_problems problems;
-    DW_AUTO_ARENA arena;
+    DW_AUTO_ARENA arena = {0};
     dw_arena_init(&arena, ROOM);
     assert_int_equal(parse(full_report, &arena, &f, &problems), DW_OK);
     assert_int_equal(problems.count, 0);
@@ -41,7 +41,7 @@ static void a_short_report_is_anonymous(void **state)
 {
     struct dw_filing f;
     struct dw_problems problems;
-    DW_AUTO_ARENA arena;
+    DW_AUTO_ARENA arena = {0};
     dw_arena_init(&arena, ROOM);
     assert_int_equal(parse(short_report, &arena, &f, &problems), DW_OK);
     assert_false(f.facts.real_name || f.facts.wants_reward);
@@ -58,7 +58,7 @@ static void a_complaint_has_a_kind_and_a_service(void **state)
 {
     struct dw_filing f;
     struct dw_problems problems;
-    DW_AUTO_ARENA arena;
+    DW_AUTO_ARENA arena = {0};
     dw_arena_init(&arena, ROOM);
     assert_int_equal(parse(short_complaint, &arena, &f, &problems), DW_OK);
     assert_string_equal(f.facts.complaint, "CS2");
@@ -173,7 +173,7 @@ static void each_problem_is_named(void **state)
     for (size_t i = 0; i < DW_COUNT(changes); i++) {
         struct dw_filing f;
         struct dw_problems problems;
-        DW_AUTO_ARENA arena;
+        DW_AUTO_ARENA arena = {0};
         char *text = changed(full_report, changes[i].old, changes[i].new);
         dw_arena_init(&arena, ROOM);
         enum dw_result result = parse(text, &arena, &f, &problems);
@@ -214,7 +214,7 @@ static void a_complaint_is_checked_as_one(void **state)
     for (size_t i = 0; i < DW_COUNT(table); i++) {
         struct dw_filing f;
         struct dw_problems problems;
-        DW_AUTO_ARENA arena;
+        DW_AUTO_ARENA arena = {0};
         char *text = changed(short_complaint, table[i].old, table[i].new);
         dw_arena_init(&arena, ROOM);
         assert_int_equal(parse(text, &arena, &f, &problems), DW_INVALID);
@@ -241,7 +241,7 @@ static void lengths_are_counted_in_characters(void **state)
         for (size_t over = 0; over < 2; over++) {
             struct dw_filing f;
             struct dw_problems problems;
-            DW_AUTO_ARENA arena;
+            DW_AUTO_ARENA arena = {0};
             size_t chars = table[i].max + over;
             char *value = dw_alloc(chars * 3 + 1);
             for (size_t k = 0; k < chars; k++)
@@ -274,7 +274,7 @@ static void all_problems_are_found_in_the_order_of_the_form(void **state)
     };
     struct dw_filing f;
     struct dw_problems problems;
-    DW_AUTO_ARENA arena;
+    DW_AUTO_ARENA arena = {0};
     dw_arena_init(&arena, ROOM);
     assert_int_equal(parse(text, &arena, &f, &problems), DW_INVALID);
     assert_int_equal(problems.count, DW_COUNT(expected));
@@ -288,7 +288,7 @@ static void an_empty_object_names_what_is_required(void **state)
                                            "against.district", "facts", "truthful"};
     struct dw_filing f;
     struct dw_problems problems;
-    DW_AUTO_ARENA arena;
+    DW_AUTO_ARENA arena = {0};
     dw_arena_init(&arena, ROOM);
     assert_int_equal(parse("{}", &arena, &f, &problems), DW_INVALID);
     assert_int_equal(problems.count, DW_COUNT(expected));
@@ -303,7 +303,7 @@ static void more_problems_than_fit_are_left_out(void **state)
     char text[2000] = "{";
     struct dw_filing f;
     struct dw_problems problems;
-    DW_AUTO_ARENA arena;
+    DW_AUTO_ARENA arena = {0};
     for (int i = 0; i < 60; i++)
         sprintf(text + strlen(text), "%s\"field%d\": 1", i ? "," : "", i);
     strcat(text, "}");
@@ -325,7 +325,7 @@ static void what_is_no_object_is_refused(void **state)
     for (size_t i = 0; i < DW_COUNT(table); i++) {
         struct dw_filing f;
         struct dw_problems problems;
-        DW_AUTO_ARENA arena;
+        DW_AUTO_ARENA arena = {0};
         dw_arena_init(&arena, ROOM);
         assert_int_equal(parse(table[i].text, &arena, &f, &problems), DW_INVALID);
         assert_int_equal(problems.count, 1);
@@ -350,7 +350,7 @@ static void a_reported_office_is_excluded(void **state)
     for (size_t i = 0; i < DW_COUNT(table); i++) {
         struct dw_filing f;
         struct dw_problems problems;
-        DW_AUTO_ARENA arena;
+        DW_AUTO_ARENA arena = {0};
         char *text = changed(short_complaint, table[i].old, table[i].new);
         dw_arena_init(&arena, ROOM);
         assert_int_equal(parse(text, &arena, &f, &problems), DW_OK);
@@ -372,7 +372,7 @@ static void a_small_arena_is_told_as_too_long(void **state)
     for (size_t room = 0; room < 2200; room += 16) {
         struct dw_filing f;
         struct dw_problems problems;
-        DW_AUTO_ARENA arena;
+        DW_AUTO_ARENA arena = {0};
         dw_arena_init(&arena, room);
         if (parse(full_report, &arena, &f, &problems) == DW_OK) {
             assert_true(room > 500);

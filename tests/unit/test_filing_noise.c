@@ -19,8 +19,8 @@ static void feed(const uint8_t *data, size_t len, size_t *accepted)
     struct dw_filing f;
     struct dw_problems problems;
     char text[300];
-    DW_AUTO_ARENA arena;
-    DW_AUTO_BUF out;
+    DW_AUTO_ARENA arena = {0};
+    DW_AUTO_BUF out = {0};
     uint8_t *exact = dw_alloc(len); /* of exactly this size, so that a read behind it is seen */
     memcpy(exact, data, len);
     dw_arena_init(&arena, 64 * 1024);

@@ -10,7 +10,7 @@ static void clear_facts_survive_the_wire(void **state)
         struct dw_facts back;
         struct dw_problems problems;
         struct dw_error err;
-        DW_AUTO_ARENA arena;
+        DW_AUTO_ARENA arena = {0};
         DW_AUTO_BUF one, two;
         dw_arena_init(&arena, ROOM);
         dw_buf_init(&one, 65536);
@@ -32,7 +32,7 @@ static void canonical_of(const char *text, dw_day today, struct dw_buf *out)
 {
     struct dw_filing f;
     struct dw_problems problems;
-    DW_AUTO_ARENA arena;
+    DW_AUTO_ARENA arena = {0};
     dw_arena_init(&arena, ROOM);
     dw_buf_init(out, 65536);
     assert_int_equal(dw_filing_parse(dw_slice_of(text), words, routing, "web", today, &arena, &f,
@@ -85,10 +85,10 @@ static void everything_that_is_said_changes_the_canonical_bytes(void **state)
         {"\"2026-1\"", "null"},
         {"多次", "经常"},
     };
-    DW_AUTO_BUF original;
+    DW_AUTO_BUF original = {0};
     canonical_of(full_report, day_of("2026-09-28"), &original);
     for (size_t i = 0; i < DW_COUNT(table); i++) {
-        DW_AUTO_BUF other;
+        DW_AUTO_BUF other = {0};
         char *text = changed(full_report, table[i][0], table[i][1]);
         canonical_of(text, day_of("2026-09-28"), &other);
         dw_free(text);
@@ -101,7 +101,7 @@ static void sealed_texts_are_split_by_who_may_read_them(void **state)
 {
     struct dw_filing f;
     struct dw_problems problems;
-    DW_AUTO_ARENA arena;
+    DW_AUTO_ARENA arena = {0};
     DW_AUTO_BUF body, identity, contact;
     dw_arena_init(&arena, ROOM);
     dw_buf_init(&body, 65536);
@@ -127,8 +127,8 @@ static void an_anonymous_filing_seals_no_identity(void **state)
 {
     struct dw_filing f;
     struct dw_problems problems;
-    DW_AUTO_ARENA arena;
-    DW_AUTO_BUF out;
+    DW_AUTO_ARENA arena = {0};
+    DW_AUTO_BUF out = {0};
     dw_arena_init(&arena, ROOM);
     dw_buf_init(&out, 65536);
     assert_int_equal(parse(short_report, &arena, &f, &problems), DW_OK);

@@ -38,7 +38,7 @@ static void check_vectors(enum dw_unit unit, const struct vector *table, size_t 
     for (size_t i = 0; i < count; i++) {
         struct dw_rule rule = rule_of(unit, table[i].length);
         struct dw_due due;
-        DW_AUTO_ARENA arena;
+        DW_AUTO_ARENA arena = {0};
         dw_arena_init(&arena, 1024 * 1024);
         assert_int_equal(dw_rule_due(&rule, calendar, day_of(table[i].start), false, &arena, &due),
                          DW_OK);
@@ -97,7 +97,7 @@ static void start_day_is_not_counted(void **state)
 {
     const struct dw_rule *rule = dw_rule_find(rules, "D09", day_of("2026-03-02"));
     struct dw_due due;
-    DW_AUTO_ARENA arena;
+    DW_AUTO_ARENA arena = {0};
     dw_arena_init(&arena, 65536);
     assert_non_null(rule);
     assert_int_equal(dw_rule_due(rule, calendar, day_of("2026-03-02"), false, &arena, &due), DW_OK);
@@ -120,7 +120,7 @@ static void steps_tell_what_was_counted_and_skipped(void **state)
 {
     struct dw_rule rule = rule_of(DW_WORKING_DAYS, 10);
     struct dw_due due;
-    DW_AUTO_ARENA arena;
+    DW_AUTO_ARENA arena = {0};
     dw_arena_init(&arena, 65536);
     assert_int_equal(dw_rule_due(&rule, calendar, day_of("2026-09-24"), false, &arena, &due), DW_OK);
     assert_int_equal(due.steps_count, 7);
@@ -138,7 +138,7 @@ static void the_roll_forward_is_a_step(void **state)
 {
     struct dw_rule rule = rule_of(DW_CALENDAR_DAYS, 30);
     struct dw_due due;
-    DW_AUTO_ARENA arena;
+    DW_AUTO_ARENA arena = {0};
     dw_arena_init(&arena, 65536);
     assert_int_equal(dw_rule_due(&rule, calendar, day_of("2026-01-17"), false, &arena, &due), DW_OK);
     assert_int_equal(due.steps_count, 2);
@@ -152,7 +152,7 @@ static void days_beyond_the_calendar_say_so(void **state)
 {
     struct dw_rule rule = rule_of(DW_WORKING_DAYS, 30);
     struct dw_due due;
-    DW_AUTO_ARENA arena;
+    DW_AUTO_ARENA arena = {0};
     dw_arena_init(&arena, 65536);
     assert_int_equal(dw_rule_due(&rule, calendar, day_of("2026-11-20"), false, &arena, &due), DW_OK);
     assert_true(due.estimate);
@@ -169,7 +169,7 @@ static void steps_are_complete_for_any_start(void **state)
         for (size_t u = 0; u < DW_COUNT(units); u++) {
             struct dw_rule rule = rule_of(units[u], 1 + start % 40);
             struct dw_due due;
-            DW_AUTO_ARENA arena;
+            DW_AUTO_ARENA arena = {0};
             int32_t counted = 0;
             dw_arena_init(&arena, 1024 * 1024);
             assert_int_equal(dw_rule_due(&rule, calendar, start, false, &arena, &due), DW_OK);
@@ -200,7 +200,7 @@ static void an_extension_counts_on_from_the_start(void **state)
     for (size_t i = 0; i < DW_COUNT(table); i++) {
         const struct dw_rule *rule = dw_rule_find(rules, table[i].id, day_of(table[i].start));
         struct dw_due due;
-        DW_AUTO_ARENA arena;
+        DW_AUTO_ARENA arena = {0};
         dw_arena_init(&arena, 65536);
         assert_int_equal(dw_rule_due(rule, calendar, day_of(table[i].start), false, &arena, &due),
                          DW_OK);
@@ -217,7 +217,7 @@ static void a_rule_without_extension_is_not_extended(void **state)
 {
     const struct dw_rule *rule = dw_rule_find(rules, "D09", day_of("2026-03-02"));
     struct dw_due due;
-    DW_AUTO_ARENA arena;
+    DW_AUTO_ARENA arena = {0};
     dw_arena_init(&arena, 65536);
     assert_int_equal(dw_rule_due(rule, calendar, day_of("2026-03-02"), true, &arena, &due), DW_OK);
     assert_day(due.due, "2026-03-09");
@@ -237,7 +237,7 @@ static void soon_begins_working_days_before_due(void **state)
     for (size_t i = 0; i < DW_COUNT(table); i++) {
         const struct dw_rule *rule = dw_rule_find(rules, table[i].id, day_of(table[i].start));
         struct dw_due due;
-        DW_AUTO_ARENA arena;
+        DW_AUTO_ARENA arena = {0};
         dw_arena_init(&arena, 65536);
         assert_int_equal(dw_rule_due(rule, calendar, day_of(table[i].start), false, &arena, &due),
                          DW_OK);
@@ -250,7 +250,7 @@ static void soon_is_never_before_the_start(void **state)
 {
     struct dw_rule rule = rule_of(DW_WORKING_DAYS, 2);
     struct dw_due due;
-    DW_AUTO_ARENA arena;
+    DW_AUTO_ARENA arena = {0};
     dw_arena_init(&arena, 65536);
     rule.soon = 30;
     assert_int_equal(dw_rule_due(&rule, calendar, day_of("2026-03-02"), false, &arena, &due), DW_OK);
@@ -261,7 +261,7 @@ static void an_arena_that_is_too_small_is_told(void **state)
 {
     struct dw_rule rule = rule_of(DW_CALENDAR_DAYS, 30);
     struct dw_due due;
-    DW_AUTO_ARENA arena;
+    DW_AUTO_ARENA arena = {0};
     dw_arena_init(&arena, 16);
     assert_int_equal(dw_rule_due(&rule, calendar, day_of("2026-01-17"), false, &arena, &due),
                      DW_INVALID);

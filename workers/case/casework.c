@@ -229,8 +229,8 @@ static bool know_audit(struct casework *cw)
 {
     if (cw->audit_known)
         return true;
-    DW_AUTO_BUF last;
-    DW_AUTO_ARENA arena;
+    DW_AUTO_BUF last = {0};
+    DW_AUTO_ARENA arena = {0};
     struct dw_audit entry;
     struct dw_error err;
     dw_buf_init(&last, DW_DOC_MAX);
@@ -249,7 +249,7 @@ static bool know_audit(struct casework *cw)
 
 static void write_entry(struct casework *cw, struct pending *p, dw_time now, struct dw_buf *doc)
 {
-    DW_AUTO_BUF bytes;
+    DW_AUTO_BUF bytes = {0};
     dw_buf_init(&bytes, 8192);
     p->audit.seq = ++cw->audit_seq;
     p->audit.at = now;
@@ -406,7 +406,7 @@ enum dw_result cw_load(struct casework *cw, struct pending *p, const uint8_t id[
 {
     struct dw_store_case found;
     struct dw_error err = {0};
-    DW_AUTO_BUF doc;
+    DW_AUTO_BUF doc = {0};
     for (struct pending *other = cw->batch; other; other = other->next)
         for (size_t i = 0; i < other->changes_count; i++)
             if (memcmp(other->changes[i].c.id, id, 16) == 0) {
@@ -527,7 +527,7 @@ void cw_pack_objects(struct casework *cw, struct pending *p, const struct dw_lin
 {
     for (size_t i = 0; i < count; i++) {
         for (size_t j = 0; j < lines[i].objects_count; j++) {
-            DW_AUTO_BUF bytes;
+            DW_AUTO_BUF bytes = {0};
             const struct dw_object_ref *o = &lines[i].objects[j];
             dw_buf_init(&bytes, DW_OBJECT_MAX);
             if (o->type == DW_OBJECT_FILE ||

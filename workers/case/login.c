@@ -12,7 +12,7 @@ enum dw_result cw_member(struct casework *cw, struct pending *p, const char *use
                          struct dw_member *ret, int64_t *version)
 {
     struct dw_store_case found;
-    DW_AUTO_BUF doc;
+    DW_AUTO_BUF doc = {0};
     dw_buf_init(&doc, DW_DOC_MAX + 1);
     if (!dw_user_is_valid(user))
         return DW_NOT_FOUND;

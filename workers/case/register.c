@@ -277,7 +277,7 @@ void cw_filing(struct casework *cw, struct pending *p)
 {
     struct dw_item_header header;
     struct dw_store_case found;
-    DW_AUTO_BUF doc;
+    DW_AUTO_BUF doc = {0};
     p->job = dw_arena_alloc(&p->arena, sizeof *p->job);
     memset(p->job, 0, sizeof *p->job);
     struct dw_directory *dir = dw_directory_take(cw->directory);

@@ -14,7 +14,7 @@ static bool who_asks(struct casework *cw, struct pending *p, const char *method,
                      struct dw_member *member)
 {
     uint8_t payload[DW_HASH_LEN];
-    DW_AUTO_BUF rest;
+    DW_AUTO_BUF rest = {0};
     int64_t version;
     if (count < 2 || body[1].len != DW_SEAL_LEN) {
         cw_refuse(p, 422, "request", "a signed request wants a seal");
@@ -135,7 +135,7 @@ static void handle_list(struct casework *cw, struct pending *p, const struct dw_
     view.rows = dw_arena_alloc(&p->arena, (n + 1) * sizeof *view.rows);
     for (size_t i = 0; i < n; i++) {
         memcpy(view.rows[i].id, rows[i].id, 16);
-        view.rows[i].version = (int32_t)rows[i].version;
+        view.rows[i].version = rows[i].ix.revision;
         view.rows[i].ix = rows[i].ix;
     }
     cw_answer(p, &dw_list_view_layout, &view);
@@ -200,7 +200,7 @@ static void handle_object(struct casework *cw, struct pending *p, const struct d
     struct dw_desk_request request;
     struct dw_member member;
     struct dw_case c;
-    DW_AUTO_BUF bytes;
+    DW_AUTO_BUF bytes = {0};
     dw_buf_init(&bytes, DW_CHUNK_SEALED_MAX);
     if (!who_asks(cw, p, "object", body, count, &request, &member) ||
         !load_visible(cw, p, request.reference, &member, &c))
@@ -212,7 +212,7 @@ static void handle_object(struct casework *cw, struct pending *p, const struct d
         cw_refuse_result(p, result);
         return;
     }
-    cw_done(p, c.version, c.state, false);
+    cw_done(p, c.revision, c.state, false);
     dw_pack_put(&p->pack, dw_buf_slice(&bytes));
     if (request.part == 0) /* one entry a file, not one a chunk */
         cw_audit(p, member.user, "read file", c.reference);
@@ -307,7 +307,7 @@ static void handle_command(struct casework *cw, struct pending *p, const struct 
                                 &p->arena, &already, &p->error);
     if (p->status != 200)
         return;
-    cw_done(p, c.version, c.state, already);
+    cw_done(p, c.revision, c.state, already);
     if (already)
         return;
     (*cw->m_commands)++;

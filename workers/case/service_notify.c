@@ -54,7 +54,7 @@ static void settle_claim(struct casework *cw, struct pending *p)
             continue; /* uncertain ones come back when their claim has run out */
         for (size_t j = 0; j < c->notices_count; j++) {
             const struct dw_notice *n = &c->notices[j];
-            DW_AUTO_BUF bytes;
+            DW_AUTO_BUF bytes = {0};
             dw_buf_init(&bytes, DW_OBJECT_MAX);
             if (memcmp(n->id, p->changes[i].notice, sizeof n->id) != 0 ||
                 !fill(c, n, &view.items[view.items_count]))
@@ -122,7 +122,7 @@ static void handle_report(struct casework *cw, struct pending *p, const struct d
         cw_refuse_result(p, result);
         return;
     }
-    cw_done(p, c.version, c.state, false);
+    cw_done(p, c.revision, c.state, false);
     cw_seal_change(p, cw_change(p, &c, old_version));
 }
 

@@ -32,7 +32,7 @@ static void handle_status(struct casework *cw, struct pending *p, const struct d
     if (!cw_decode(p, body, count, 0, &dw_ask_status_layout, &ask) ||
         !open_case(cw, p, ask.handle, ask.auth, &c))
         return;
-    struct dw_status_view view = {.version = c.version,
+    struct dw_status_view view = {.version = c.revision,
                                   .reference = c.reference,
                                   .state = c.state,
                                   .body = c.body,
@@ -120,7 +120,7 @@ static void handle_command(struct casework *cw, struct pending *p, const struct 
         else if ((p->status = dw_case_command(&cw->domain, &c, &command, &reporter, ask.command,
                                               ask.seal, dw_now(), &p->arena, &already,
                                               &p->error)) == 200) {
-            cw_done(p, c.version, c.state, already);
+            cw_done(p, c.revision, c.state, already);
             if (!already) {
                 (*cw->m_commands)++;
                 cw_add_command(p, &c, old_version, &command, body + 1);

@@ -264,6 +264,7 @@ void dw_case_apply(const struct dw_domain *domain, struct dw_case *c, const stru
         if (strcmp(effects[i].kind, event->kind) == 0)
             effects[i].effect(c, event, said, arena);
     c->state = event->state;
+    c->revision += said->filing || said->command;
     stop_clocks(domain, c, event, strcmp(body_before, c->body) != 0);
     start_clocks(domain, c, event, arena);
     tell_stage(c, event);
@@ -284,7 +285,7 @@ struct dw_event *dw_case_add_event(const struct dw_domain *domain, struct dw_cas
                                    struct dw_event *event, const struct dw_said *said,
                                    struct dw_arena *arena)
 {
-    DW_AUTO_BUF bytes;
+    DW_AUTO_BUF bytes = {0};
     dw_buf_init(&bytes, DW_DOC_MAX);
     event->seq = (int32_t)c->events_count + 1;
     if (c->events_count)

@@ -223,7 +223,7 @@ int dw_case_command(const struct dw_domain *domain, struct dw_case *c,
     }
     if (command->day < today - 1 || command->day > today + 1)
         return refuse(422, err, "day", "the command was signed on another day");
-    if (actor->type == DW_ACTOR_MEMBER && command->against != c->version)
+    if (actor->type == DW_ACTOR_MEMBER && command->against != c->revision)
         return refuse(409, err, "version", "the case has changed: read it again");
     const struct dw_transition *t =
         dw_case_transition(c, command->name, actor, domain->routing, &status, err);

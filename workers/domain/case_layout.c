@@ -136,6 +136,7 @@ static const struct dw_field index_fields[] = {
     DW_F_TEXT(struct dw_case_index, district, ID_MAX, 0),
     DW_F_I32(struct dw_case_index, day, 0),
     DW_F_BOOL(struct dw_case_index, open, 0),
+    DW_F_I32(struct dw_case_index, revision, 0),
     DW_F_TEXT(struct dw_case_index, assignee, NAME_MAX, 0),
     DW_F_TEXT(struct dw_case_index, body, ID_MAX, 0),
     DW_F_I32(struct dw_case_index, due, 0),
@@ -149,6 +150,7 @@ const struct dw_layout dw_case_index_layout =
 static const struct dw_field case_fields[] = {
     DW_F_FIXED(struct dw_case, id, 0),
     DW_F_I32(struct dw_case, version, 0),
+    DW_F_I32(struct dw_case, revision, 0),
     DW_F_TEXT(struct dw_case, reference, ID_MAX, 0),
     DW_F_DOC(struct dw_case, facts, &dw_facts_layout),
     DW_F_FIXED(struct dw_case, handle, 0),
@@ -262,6 +264,7 @@ void dw_case_encode(struct dw_case *c, struct dw_arena *arena, struct dw_buf *ou
     c->ix.district = c->facts.district;
     c->ix.day = c->facts.day;
     c->ix.open = dw_state_is_open(c->state);
+    c->ix.revision = c->revision;
     c->ix.assignee = c->assignee;
     c->ix.body = c->body;
     dw_encode(&dw_case_layout, c, out);

@@ -9,7 +9,7 @@ static enum dw_result check_chain(const struct dw_case *c, dw_find_signer *write
     for (size_t i = 0; i < c->events_count; i++) {
         const struct dw_event *e = &c->events[i];
         uint8_t hash[DW_HASH_LEN];
-        DW_AUTO_BUF bytes;
+        DW_AUTO_BUF bytes = {0};
         dw_buf_init(&bytes, DW_DOC_MAX);
         dw_event_signed_bytes(e, &bytes);
         dw_hash(hash, dw_buf_slice(&bytes));
@@ -60,6 +60,8 @@ static const char *first_difference(const struct dw_case *a, const struct dw_cas
 {
     if (!same_text(a->state, b->state))
         return "state";
+    if (a->revision != b->revision)
+        return "revision";
     if (!same_text(a->body, b->body))
         return "body";
     if (!same_text(a->assignee, b->assignee))
@@ -98,7 +100,7 @@ enum dw_result dw_case_verify(const struct dw_domain *domain, const struct dw_ca
                               dw_find_signer *writer, void *arg, struct dw_error *err)
 {
     struct dw_case again;
-    DW_AUTO_ARENA arena;
+    DW_AUTO_ARENA arena = {0};
     dw_arena_init(&arena, 8 * DW_DOC_MAX);
     if (check_chain(c, writer, arg, err) != DW_OK ||
         replay(domain, c, &arena, &again, err) != DW_OK)

@@ -184,7 +184,7 @@ static void cut_cleanly(char *text)
 void dw_problem_text(const struct dw_problem *problem, const char *language, char *out,
                      size_t out_len)
 {
-    DW_AUTO_BUF sentence;
+    DW_AUTO_BUF sentence = {0};
     if (!out_len)
         return;
     dw_buf_init(&sentence, 2000);

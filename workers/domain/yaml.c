@@ -109,7 +109,7 @@ enum dw_result dw_yaml_load(const char *folder, const char *name,
                             const struct cyaml_schema_value *schema, void *ret,
                             struct dw_error *err)
 {
-    DW_AUTO_BUF path;
+    DW_AUTO_BUF path = {0};
     dw_buf_init(&path, 4096);
     dw_buf_printf(&path, "%s/%s", folder, name);
     size_t len;
@@ -190,7 +190,7 @@ static int is_yaml(const struct dirent *entry)
 enum dw_result dw_yaml_list(const char *folder, const char *sub, const char *prefix,
                             struct dw_yaml_names *ret, struct dw_error *err)
 {
-    DW_AUTO_BUF path;
+    DW_AUTO_BUF path = {0};
     dw_buf_init(&path, 4096);
     dw_buf_printf(&path, "%s/%s", folder, sub);
     struct dirent **found;

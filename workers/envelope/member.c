@@ -113,7 +113,7 @@ static void sign_layout(const struct dw_layout *layout, const struct dw_member *
                         const struct dw_signer *signer, const char *label,
                         uint8_t signature[DW_SIGNATURE_LEN])
 {
-    DW_AUTO_BUF bytes;
+    DW_AUTO_BUF bytes = {0};
     dw_buf_init(&bytes, 8192);
     dw_encode(layout, member, &bytes);
     dw_sign(signer, label, dw_buf_slice(&bytes), signature);
@@ -123,7 +123,7 @@ static bool verify_layout(const struct dw_layout *layout, const struct dw_member
                           const uint8_t key[DW_KEY_LEN], const char *label,
                           const uint8_t signature[DW_SIGNATURE_LEN])
 {
-    DW_AUTO_BUF bytes;
+    DW_AUTO_BUF bytes = {0};
     dw_buf_init(&bytes, 8192);
     dw_encode(layout, member, &bytes);
     return dw_verify(key, label, dw_buf_slice(&bytes), signature);

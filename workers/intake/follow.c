@@ -51,7 +51,7 @@ static struct opened *open_grants(const struct dw_status_view *view, const struc
 static enum dw_result ask_case(struct dw_intake *in, const struct secrets *s, struct dw_bus_answer *ret)
 {
     struct dw_ask_status ask;
-    DW_AUTO_BUF doc;
+    DW_AUTO_BUF doc = {0};
     dw_buf_init(&doc, 4096);
     memcpy(ask.handle, s->receipt.handle, sizeof ask.handle);
     memcpy(ask.auth, s->receipt.auth, sizeof ask.auth);
@@ -121,7 +121,7 @@ static const char *open_text(const struct dw_directory *dir, struct dw_followed 
                                         .sequence = (uint32_t)ref->sequence,
                                         .day = line->object_day};
     struct dw_error err;
-    DW_AUTO_BUF plain;
+    DW_AUTO_BUF plain = {0};
     const uint8_t *root = root_of(roots, ref->epoch);
     const uint8_t *key = signer_key(dir, &f->view, line);
     memcpy(expected.case_id, f->view.case_id, 16);
@@ -275,8 +275,8 @@ static void make_command(struct saying *x, const char *name, const char *text, c
 static enum dw_result send_command(struct saying *x, struct dw_bus_answer *got)
 {
     struct dw_ask_command ask;
-    DW_AUTO_BUF command;
-    DW_AUTO_BUF doc;
+    DW_AUTO_BUF command = {0};
+    DW_AUTO_BUF doc = {0};
     dw_buf_init(&command, 65536);
     dw_buf_init(&doc, 131072);
     dw_encode(&dw_command_layout, &x->command, &command);

@@ -40,7 +40,7 @@ static bool fail(struct sealing *x, const char *why)
 /* A retry has the same text and the same files; only then is it the same filing. */
 static void fingerprint(struct sealing *x)
 {
-    DW_AUTO_BUF canonical;
+    DW_AUTO_BUF canonical = {0};
     dw_buf_init(&canonical, 4 * 1024 * 1024);
     dw_filing_canonical(x->filing, &canonical);
     for (size_t i = 0; x->upload && i < x->upload->manifest.files_count; i++) {
@@ -159,7 +159,7 @@ static bool add_object(struct sealing *x, enum dw_object_type type,
 static bool add_json(struct sealing *x, enum dw_object_type type, const uint8_t root[DW_ROOT_LEN],
                      void (*write)(const struct dw_filing *, struct dw_buf *))
 {
-    DW_AUTO_BUF plain;
+    DW_AUTO_BUF plain = {0};
     dw_buf_init(&plain, DW_OBJECT_MAX);
     write(x->filing, &plain);
     return !plain.len || add_object(x, type, root, dw_buf_slice(&plain));
@@ -167,7 +167,7 @@ static bool add_json(struct sealing *x, enum dw_object_type type, const uint8_t 
 
 static bool add_manifest(struct sealing *x)
 {
-    DW_AUTO_BUF plain;
+    DW_AUTO_BUF plain = {0};
     if (!x->upload || !x->upload->manifest.files_count)
         return true;
     dw_buf_init(&plain, DW_OBJECT_MAX);
@@ -247,7 +247,7 @@ static void put(struct sealing *x, struct dw_slice document, const uint8_t seal[
     struct dw_slice frames[4 + 4];
     struct dw_bus_answer got;
     size_t n = 0;
-    DW_AUTO_BUF coded;
+    DW_AUTO_BUF coded = {0};
     dw_buf_init(&coded, 256);
     memcpy(header.id, x->ids.filing, sizeof header.id);
     if (header.parts)
@@ -281,7 +281,7 @@ void dw_intake_submit(struct dw_intake *in, const struct dw_filing *filing,
                       struct dw_submitted *ret)
 {
     struct sealing x = {.in = in, .filing = filing, .upload = upload};
-    DW_AUTO_BUF document;
+    DW_AUTO_BUF document = {0};
     uint8_t seal[DW_SEAL_LEN];
     dw_buf_init(&document, 256 * 1024);
     *ret = (struct dw_submitted){.status = 503, .retry_seconds = RETRY_SECONDS};

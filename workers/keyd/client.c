@@ -1,6 +1,7 @@
 #include "dw/keyd.h"
 
 #include "dw/bytes.h"
+#include "dw/clock.h"
 #include "dw/process.h"
 
 #include <pthread.h>
@@ -10,12 +11,15 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { TIMEOUT_SECONDS = 2, ANSWER_MAX = 64 };
+/* After a failure nobody asks again for REST_MS: with keyd away or stuck, callers are told at once
+ * instead of waiting for each other. */
+enum { TIMEOUT_SECONDS = 2, ANSWER_MAX = 64, REST_MS = 250 };
 
 struct dw_keyd {
     pthread_mutex_t lock;
     char *path;
     int fd;
+    int64_t rest_until;
 };
 
 struct dw_keyd *dw_keyd_new(const struct dw_config *config)
@@ -72,14 +76,19 @@ static enum dw_result ask(struct dw_keyd *k, const uint8_t *question, size_t len
     uint8_t got[ANSWER_MAX];
     enum dw_result result = DW_RETRY;
     pthread_mutex_lock(&k->lock);
-    for (int i = 0; i < 2 && result != DW_OK; i++) {
-        if (!open_connection(k))
+    bool resting = dw_monotonic_ms() < k->rest_until;
+    for (int i = 0; i < 2 && result != DW_OK && !resting; i++) {
+        if (!open_connection(k)) {
+            k->rest_until = dw_monotonic_ms() + REST_MS;
             break;
+        }
         ssize_t n = -1;
         if (send(k->fd, question, len, MSG_NOSIGNAL) == (ssize_t)len)
             n = recv(k->fd, got, sizeof got, 0);
         if (n <= 0) {
             close_connection(k);
+            if (i > 0)
+                k->rest_until = dw_monotonic_ms() + REST_MS;
             continue;
         }
         if (n != (ssize_t)answer_len + 1 || got[0] != 0)

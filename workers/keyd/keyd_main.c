@@ -36,7 +36,7 @@ struct keyd {
 
 static uint8_t *load_secret(const struct keyd *k, const char *name, size_t len)
 {
-    DW_AUTO_BUF path;
+    DW_AUTO_BUF path = {0};
     size_t file_len;
     dw_buf_init(&path, 4096);
     dw_buf_printf(&path, "%s/%s", k->process.state, name);
@@ -99,8 +99,12 @@ static void accept_connections(struct keyd *k)
     while ((fd = accept4(k->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
         bool known = is_known(k, fd);
         if (!known) {
-            (*k->strangers)++;
-            dw_log(DW_WARN, "keyd.stranger", "a process of another user was turned away");
+            /* Counted all, told the first, the second, the fourth, ...: whoever comes uninvited may
+             * come often. */
+            int64_t n = ++*k->strangers;
+            if ((n & (n - 1)) == 0)
+                dw_log(DW_WARN, "keyd.stranger",
+                       "a process of another user was turned away (so far: %lld)", (long long)n);
         }
         if (!known || k->connections_count >= (size_t)k->process.config.keyd.connections)
             close(fd);

@@ -277,7 +277,7 @@ static enum dw_result put_case(struct sqlite *s, struct dw_store_step *step)
     }
     if (version != step->old_version && !DW_BUG("no-uniqueness"))
         return DW_CONFLICT;
-    DW_AUTO_BUF row;
+    DW_AUTO_BUF row = {0};
     dw_buf_init(&row, DW_DOC_MAX);
     dw_encode(&dw_case_index_layout, step->ix, &row);
     if (DW_BUG("no-uniqueness") && there && step->old_version == 0)
@@ -354,7 +354,7 @@ static enum dw_result do_step(struct sqlite *s, struct dw_store_step *step)
         blob(st, 3, step->audit[i].doc.data, step->audit[i].doc.len);
         int rc = sqlite3_step(st);
         sqlite3_reset(st);
-        if (rc == SQLITE_CONSTRAINT)
+        if ((rc & 0xff) == SQLITE_CONSTRAINT)
             result = DW_CONFLICT; /* somebody else wrote this chain */
         else if (rc != SQLITE_DONE)
             s->failed = true;

@@ -155,7 +155,7 @@ static int answer(const char *folder, const struct options *o)
     struct dw_error err = {{0}, {0}, 0};
     struct dw_rules *rules = NULL;
     struct dw_calendar *calendar = NULL;
-    DW_AUTO_ARENA arena;
+    DW_AUTO_ARENA arena = {0};
     struct dw_due due;
 
     dw_arena_init(&arena, 4 * 1024 * 1024);

@@ -1,0 +1,5 @@
+dw_test(case unit dw_case PkgConfig::libsodium)
+dw_test(transitions unit dw_case PkgConfig::libsodium)
+dw_test(notice unit dw_case PkgConfig::libsodium)
+dw_test(services unit dw_case)
+dw_test(template unit dw_domain)

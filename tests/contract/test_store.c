@@ -1,0 +1,531 @@
+/* One contract, every driver: the same tests, under the same names, on each of them. */
+#include "../unit/unit.h"
+
+#include "dw/store.h"
+#include "fault_store.h"
+
+#include <sodium.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const struct driver {
+    const char *name;
+    const char *uri; /* %s is the folder */
+} drivers[] = {{"sqlite in memory", "sqlite::memory:"}, {"sqlite on disk", "sqlite:%s/cases.db"}};
+
+struct fixture {
+    const struct driver *driver;
+    char *folder;
+    struct dw_config config;
+    struct dw_store *store;
+};
+
+static struct dw_store *open_store(struct fixture *f)
+{
+    char uri[300];
+    struct dw_store *store;
+    struct dw_error err = {0};
+    snprintf(uri, sizeof uri, f->driver->uri, f->folder);
+    if (dw_store_open(uri, &f->config, &store, &err) != DW_OK)
+        fail_msg("%s", err.text);
+    return store;
+}
+
+static int setup(void **state)
+{
+    const struct driver *driver = *state;
+    struct fixture *f = calloc(1, sizeof *f);
+    assert_true(sodium_init() >= 0);
+    f->driver = driver;
+    f->folder = make_folder();
+    dw_config_defaults(&f->config);
+    f->store = open_store(f);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    dw_store_close(f->store);
+    dw_config_free(&f->config);
+    rm_folder(f->folder);
+    free(f);
+    return 0;
+}
+
+/* ---- making steps ---- */
+
+struct made {
+    struct dw_store_step step;
+    struct dw_case_index ix;
+    struct dw_store_object objects[2];
+    const char *bodies[2];
+    uint8_t bytes[100];
+    char reference[16];
+};
+
+static void id_of(uint8_t id[16], int n)
+{
+    uint64_t seed = (uint64_t)n;
+    for (int i = 0; i < 16; i++)
+        id[i] = (uint8_t)test_random(&seed);
+}
+
+static struct made *make(int n, int version)
+{
+    struct made *m = calloc(1, sizeof *m);
+    snprintf(m->reference, sizeof m->reference, "CQ26-%09d", n % 1000000000);
+    memset(m->bytes, n, sizeof m->bytes);
+    m->bodies[0] = "500108";
+    m->ix = (struct dw_case_index){.bodies = m->bodies, .bodies_count = 1, .reference = m->reference,
+                                   .state = "received", .kind = "report", .against = "hospital",
+                                   .district = "500108", .day = 20781, .open = true, .assignee = "",
+                                   .body = "500108", .due = 20790 + n, .due_rule = "D08",
+                                   .revision = version};
+    id_of(m->objects[0].id, 1000 + n);
+    id_of(m->objects[1].id, 1000 + n);
+    m->objects[1].part = 1;
+    m->objects[0].bytes = DW_SLICE(m->bytes, 50);
+    m->objects[1].bytes = DW_SLICE(m->bytes, 100);
+    m->step = (struct dw_store_step){.objects = m->objects, .objects_count = 2, .with_receipt = true,
+                                     .reference = m->reference, .with_case = true,
+                                     .old_version = version - 1, .version = version,
+                                     .doc = DW_SLICE(m->bytes, sizeof m->bytes), .ix = &m->ix};
+    id_of(m->step.handle, 2000 + n);
+    id_of(m->step.case_id, n);
+    return m;
+}
+
+static enum dw_result apply(struct fixture *f, struct made *m)
+{
+    struct dw_store_step *steps[] = {&m->step};
+    dw_store_apply(f->store, steps, 1);
+    return m->step.outcome;
+}
+
+static void put(struct fixture *f, int n)
+{
+    struct made *m = make(n, 1);
+    assert_int_equal(apply(f, m), DW_OK);
+    assert_false(m->step.existed);
+    free(m);
+}
+
+static int64_t version_of(struct fixture *f, int n)
+{
+    uint8_t id[16];
+    struct dw_buf buf;
+    struct dw_store_case found = {0};
+    id_of(id, n);
+    dw_buf_init(&buf, DW_DOC_MAX);
+    enum dw_result result = dw_store_case(f->store, id, &buf, &found);
+    dw_buf_free(&buf);
+    return result == DW_OK ? found.version : -1;
+}
+
+/* ---- the contract ---- */
+
+TEST(a_new_case_is_found_by_id_handle_and_reference_with_its_objects)
+{
+    struct fixture *f = *state;
+    struct made *m = make(1, 1);
+    uint8_t id[16];
+    struct dw_buf buf;
+    struct dw_store_case found;
+    assert_int_equal(apply(f, m), DW_OK);
+    dw_buf_init(&buf, DW_DOC_MAX);
+    assert_int_equal(dw_store_case(f->store, m->step.case_id, &buf, &found), DW_OK);
+    assert_int_equal(found.version, 1);
+    assert_int_equal(found.doc.len, 100);
+    assert_memory_equal(found.doc.data, m->bytes, 100);
+    assert_int_equal(dw_store_id_of_handle(f->store, m->step.handle, id), DW_OK);
+    assert_memory_equal(id, m->step.case_id, 16);
+    assert_int_equal(dw_store_id_of_reference(f->store, m->reference, id), DW_OK);
+    assert_memory_equal(id, m->step.case_id, 16);
+    dw_buf_clear(&buf);
+    assert_int_equal(dw_store_object(f->store, m->objects[1].id, 1, &buf), DW_OK);
+    assert_int_equal(buf.len, 100);
+    dw_buf_free(&buf);
+    free(m);
+}
+
+TEST(what_was_never_put_is_not_found)
+{
+    struct fixture *f = *state;
+    uint8_t id[16] = {1};
+    struct dw_buf buf;
+    struct dw_store_case found;
+    dw_buf_init(&buf, DW_DOC_MAX);
+    assert_int_equal(dw_store_case(f->store, id, &buf, &found), DW_NOT_FOUND);
+    assert_int_equal(dw_store_id_of_handle(f->store, id, id), DW_NOT_FOUND);
+    assert_int_equal(dw_store_id_of_reference(f->store, "CQ26-X", id), DW_NOT_FOUND);
+    assert_int_equal(dw_store_object(f->store, id, 0, &buf), DW_NOT_FOUND);
+    assert_int_equal(dw_store_record(f->store, "staff", "nobody", &buf, &found), DW_NOT_FOUND);
+    dw_buf_free(&buf);
+}
+
+TEST(the_same_filing_again_finds_its_case_and_changes_nothing)
+{
+    struct fixture *f = *state;
+    struct dw_store_counts counts;
+    put(f, 1);
+    for (int i = 0; i < 5; i++) {
+        struct made *m = make(1, 1);
+        assert_int_equal(apply(f, m), DW_OK);
+        assert_true(m->step.existed);
+        free(m);
+    }
+    assert_int_equal(dw_store_counts(f->store, &counts), DW_OK);
+    assert_int_equal(counts.cases, 1);
+    assert_int_equal(counts.objects, 2);
+    assert_int_equal(counts.receipts, 1);
+    assert_int_equal(counts.references, 1);
+}
+
+TEST(a_second_delivery_after_a_change_does_not_undo_it)
+{
+    struct fixture *f = *state;
+    put(f, 1);
+    struct made *m = make(1, 2);
+    assert_int_equal(apply(f, m), DW_OK);
+    free(m);
+    m = make(1, 1);
+    assert_int_equal(apply(f, m), DW_OK);
+    assert_true(m->step.existed);
+    assert_int_equal(version_of(f, 1), 2);
+    free(m);
+}
+
+TEST(a_reference_of_another_case_is_a_conflict_and_nothing_of_the_case_is_there)
+{
+    struct fixture *f = *state;
+    put(f, 1);
+    struct made *m = make(2, 1);
+    m->step.reference = "CQ26-000000001";
+    assert_int_equal(apply(f, m), DW_CONFLICT);
+    assert_true(m->step.taken);
+    assert_int_equal(version_of(f, 2), -1);
+    m->step.reference = m->reference; /* the next draw */
+    assert_int_equal(apply(f, m), DW_OK);
+    assert_int_equal(version_of(f, 2), 1);
+    free(m);
+}
+
+TEST(a_receipt_or_object_with_other_contents_is_invalid)
+{
+    struct fixture *f = *state;
+    put(f, 1);
+    struct made *m = make(2, 1);
+    id_of(m->step.handle, 2001); /* somebody else's receipt */
+    assert_int_equal(apply(f, m), DW_INVALID);
+    id_of(m->step.handle, 2002);
+    id_of(m->objects[0].id, 1001); /* somebody else's object */
+    assert_int_equal(apply(f, m), DW_INVALID);
+    assert_int_equal(version_of(f, 2), -1);
+    free(m);
+}
+
+TEST(only_the_version_that_was_read_is_replaced)
+{
+    struct fixture *f = *state;
+    put(f, 1);
+    struct made *m = make(1, 2);
+    assert_int_equal(apply(f, m), DW_OK);
+    assert_int_equal(apply(f, m), DW_CONFLICT); /* the same again: it is at 2 now */
+    free(m);
+    m = make(1, 5);
+    assert_int_equal(apply(f, m), DW_CONFLICT);
+    assert_int_equal(version_of(f, 1), 2);
+    free(m);
+    m = make(9, 2); /* replacing what is not there */
+    assert_int_equal(apply(f, m), DW_CONFLICT);
+    assert_int_equal(version_of(f, 9), -1);
+    free(m);
+}
+
+TEST(steps_of_one_call_fail_and_succeed_by_themselves)
+{
+    struct fixture *f = *state;
+    put(f, 2);
+    struct made *a = make(1, 1), *b = make(2, 7), *c = make(3, 1);
+    struct dw_store_step *steps[] = {&a->step, &b->step, &c->step};
+    dw_store_apply(f->store, steps, 3);
+    assert_int_equal(a->step.outcome, DW_OK);
+    assert_int_equal(b->step.outcome, DW_CONFLICT);
+    assert_int_equal(c->step.outcome, DW_OK);
+    assert_int_equal(version_of(f, 1), 1);
+    assert_int_equal(version_of(f, 2), 1);
+    assert_int_equal(version_of(f, 3), 1);
+    free(a);
+    free(b);
+    free(c);
+}
+
+static size_t list(struct fixture *f, enum dw_worklist which, const char *body, const char *user,
+                   dw_day today, dw_day soon, size_t page, char out[][16], size_t max)
+{
+    struct dw_store_query q = {.list = which, .body = body, .user = user, .today = today,
+                               .soon = soon, .limit = page};
+    size_t total = 0, n;
+    do {
+        struct dw_arena arena;
+        struct dw_store_row *rows;
+        dw_arena_init(&arena, 1 << 20);
+        assert_int_equal(dw_store_worklist(f->store, &q, &arena, &rows, &n), DW_OK);
+        assert_true(n <= page);
+        for (size_t i = 0; i < n; i++) {
+            assert_true(total < max);
+            snprintf(out[total++], 16, "%s", rows[i].ix.reference);
+            q.after = true;
+            q.after_due = rows[i].ix.due;
+            memcpy(q.after_id, rows[i].id, 16);
+        }
+        dw_arena_free(&arena);
+    } while (n == page);
+    return total;
+}
+
+TEST(worklists_show_the_right_cases_in_order_of_due_days_page_by_page)
+{
+    struct fixture *f = *state;
+    char rows[60][16];
+    for (int n = 1; n <= 40; n++) {
+        struct made *m = make(n, 1);
+        m->ix.due = n % 10 == 0 ? 0 : 20800 - n; /* some have none */
+        m->ix.assignee = n % 3 == 0 ? "li" : "";
+        m->ix.open = n % 7 != 0;
+        m->ix.state = m->ix.open ? "received" : "closed";
+        m->ix.body = m->bodies[0] = n > 30 ? "500103" : "500108";
+        assert_int_equal(apply(f, m), DW_OK);
+        free(m);
+    }
+    size_t n = list(f, DW_LIST_ALL, "500108", NULL, 0, 0, 7, rows, 60);
+    assert_int_equal(n, 30);
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < i; j++)
+            assert_string_not_equal(rows[i], rows[j]);
+    assert_string_equal(rows[0], "CQ26-000000029");
+    assert_int_equal(list(f, DW_LIST_ALL, "500103", NULL, 0, 0, 7, rows, 60), 10);
+    assert_int_equal(list(f, DW_LIST_ALL, "500000", NULL, 0, 0, 7, rows, 60), 0);
+    n = list(f, DW_LIST_MINE, "500108", "li", 0, 0, 4, rows, 60);
+    assert_int_equal(n, 9); /* 3, 6, ..., 30 without 21 */
+    n = list(f, DW_LIST_UNASSIGNED, "500108", NULL, 0, 0, 4, rows, 60);
+    assert_int_equal(n, 17); /* 20 not of li, without 7, 14, 28 */
+    /* today 20780, soon 20783: due 20780..20783 are 20, 19, 18, 17; 20 has none */
+    n = list(f, DW_LIST_DUE, "500108", NULL, 20780, 20783, 2, rows, 60);
+    assert_int_equal(n, 3);
+    assert_string_equal(rows[0], "CQ26-000000019");
+    n = list(f, DW_LIST_OVERDUE, "500108", NULL, 20780, 20783, 2, rows, 60);
+    assert_int_equal(n, 7); /* 22..29 without 28 */
+    assert_string_equal(rows[0], "CQ26-000000029");
+}
+
+TEST(a_case_moves_between_worklists_as_it_changes)
+{
+    struct fixture *f = *state;
+    char rows[10][16];
+    put(f, 1);
+    struct made *m = make(1, 2);
+    m->bodies[1] = "500103";
+    m->ix.bodies_count = 2;
+    m->ix.assignee = "li";
+    assert_int_equal(apply(f, m), DW_OK);
+    assert_int_equal(list(f, DW_LIST_UNASSIGNED, "500108", NULL, 0, 0, 5, rows, 10), 0);
+    assert_int_equal(list(f, DW_LIST_MINE, "500108", "li", 0, 0, 5, rows, 10), 1);
+    assert_int_equal(list(f, DW_LIST_UNASSIGNED, "500103", NULL, 0, 0, 5, rows, 10), 1);
+    free(m);
+    m = make(1, 3);
+    m->bodies[0] = m->ix.body = "500103";
+    m->ix.open = false;
+    assert_int_equal(apply(f, m), DW_OK);
+    assert_int_equal(list(f, DW_LIST_ALL, "500108", NULL, 0, 0, 5, rows, 10), 0);
+    assert_int_equal(list(f, DW_LIST_MINE, "500108", "li", 0, 0, 5, rows, 10), 0);
+    assert_int_equal(list(f, DW_LIST_UNASSIGNED, "500103", NULL, 0, 0, 5, rows, 10), 0);
+    assert_int_equal(list(f, DW_LIST_ALL, "500103", NULL, 0, 0, 5, rows, 10), 1);
+    free(m);
+}
+
+TEST(timers_and_notices_come_due_in_order)
+{
+    struct fixture *f = *state;
+    uint8_t ids[10][16], expected[16];
+    size_t count;
+    for (int n = 1; n <= 6; n++) {
+        struct made *m = make(n, 1);
+        m->ix.timer = n <= 4 ? 10000 - n : 0;
+        m->ix.notice = n >= 4 ? 500 + n : 0;
+        assert_int_equal(apply(f, m), DW_OK);
+        free(m);
+    }
+    assert_int_equal(dw_store_due(f->store, DW_DUE_TIMER, 9998, 10, ids, &count), DW_OK);
+    assert_int_equal(count, 3);
+    id_of(expected, 4);
+    assert_memory_equal(ids[0], expected, 16);
+    assert_int_equal(dw_store_due(f->store, DW_DUE_TIMER, 9998, 2, ids, &count), DW_OK);
+    assert_int_equal(count, 2);
+    assert_int_equal(dw_store_due(f->store, DW_DUE_NOTICE, 505, 10, ids, &count), DW_OK);
+    assert_int_equal(count, 2);
+    struct made *m = make(4, 2); /* told: the timer is gone */
+    assert_int_equal(apply(f, m), DW_OK);
+    assert_int_equal(dw_store_due(f->store, DW_DUE_TIMER, 9998, 10, ids, &count), DW_OK);
+    assert_int_equal(count, 2);
+    free(m);
+}
+
+static enum dw_result put_record(struct fixture *f, const char *key, int64_t old, const char *doc)
+{
+    struct dw_store_record r = {.collection = "staff", .key = key, .old_version = old,
+                                .version = old + 1, .doc = dw_slice_of(doc)};
+    struct dw_store_step step = {.records = &r, .records_count = 1};
+    struct dw_store_step *steps[] = {&step};
+    dw_store_apply(f->store, steps, 1);
+    return step.outcome;
+}
+
+static void count_each(void *arg, const char *key, int64_t version, struct dw_slice doc)
+{
+    char *keys = arg;
+    (void)version;
+    (void)doc;
+    strcat(strcat(keys, key), " ");
+}
+
+TEST(records_are_guarded_by_their_version_and_listed_by_prefix)
+{
+    struct fixture *f = *state;
+    char keys[100] = "";
+    struct dw_buf buf;
+    struct dw_store_case found;
+    assert_int_equal(put_record(f, "b/2", 0, "two"), DW_OK);
+    assert_int_equal(put_record(f, "a/1", 0, "one"), DW_OK);
+    assert_int_equal(put_record(f, "b/1", 0, "one"), DW_OK);
+    assert_int_equal(put_record(f, "b/1", 0, "again"), DW_CONFLICT);
+    assert_int_equal(put_record(f, "b/1", 1, "changed"), DW_OK);
+    assert_int_equal(put_record(f, "b/1", 1, "late"), DW_CONFLICT);
+    dw_buf_init(&buf, 100);
+    assert_int_equal(dw_store_record(f->store, "staff", "b/1", &buf, &found), DW_OK);
+    assert_int_equal(found.version, 2);
+    assert_true(dw_slice_is(found.doc, "changed"));
+    dw_buf_free(&buf);
+    assert_int_equal(dw_store_records(f->store, "staff", "b/", count_each, keys), DW_OK);
+    assert_string_equal(keys, "b/1 b/2 ");
+    keys[0] = 0;
+    assert_int_equal(dw_store_records(f->store, "other", "", count_each, keys), DW_OK);
+    assert_string_equal(keys, "");
+    assert_int_equal(put_record(f, "b/1", 2, ""), DW_OK); /* gone */
+    assert_int_equal(dw_store_records(f->store, "staff", "b/", count_each, keys), DW_OK);
+    assert_string_equal(keys, "b/2 ");
+}
+
+TEST(an_audit_chain_only_grows)
+{
+    struct fixture *f = *state;
+    struct dw_buf buf;
+    int64_t seq;
+    dw_buf_init(&buf, 100);
+    assert_int_equal(dw_store_audit_last(f->store, "staff", &seq, &buf), DW_OK);
+    assert_int_equal(seq, 0);
+    for (int64_t i = 1; i <= 3; i++) {
+        struct dw_store_audit entry = {"staff", i, dw_slice_of("entry")};
+        struct dw_store_step step = {.audit = &entry, .audit_count = 1};
+        struct dw_store_step *steps[] = {&step};
+        dw_store_apply(f->store, steps, 1);
+        assert_int_equal(step.outcome, DW_OK);
+        dw_store_apply(f->store, steps, 1);
+        assert_int_equal(step.outcome, DW_CONFLICT);
+    }
+    assert_int_equal(dw_store_audit_last(f->store, "staff", &seq, &buf), DW_OK);
+    assert_int_equal(seq, 3);
+    dw_buf_free(&buf);
+}
+
+/* ---- under faults ---- */
+
+/* What a careful caller does: on RETRY again, on UNCERTAIN look first. */
+static void register_carefully(struct fixture *f, int n)
+{
+    for (int tries = 0; tries < 10; tries++) {
+        struct made *m = make(n, 1);
+        enum dw_result outcome = apply(f, m);
+        free(m);
+        if (outcome == DW_UNCERTAIN && version_of(f, n) >= 1)
+            outcome = DW_OK;
+        if (outcome == DW_OK)
+            return;
+    }
+    fail_msg("ten tries were not enough");
+}
+
+static void change_carefully(struct fixture *f, int n, int version)
+{
+    for (int tries = 0; tries < 10 && version_of(f, n) < version; tries++) {
+        struct made *m = make(n, version);
+        apply(f, m);
+        free(m);
+    }
+    assert_int_equal(version_of(f, n), version);
+}
+
+TEST(a_fault_at_any_write_loses_nothing_and_doubles_nothing)
+{
+    struct fixture *f = *state;
+    for (int fault = FAULT_BEFORE; fault <= FAULT_AFTER; fault++) {
+        bool struck = true;
+        int n = 1;
+        for (; struck; n++) {
+            struct fixture g = *f;
+            struct dw_store_counts counts;
+            char folder[320], rows[10][16];
+            snprintf(folder, sizeof folder, "%s/%d-%d", f->folder, fault, n);
+            mkdir(folder, 0700);
+            g.folder = folder;
+            g.store = fault_store(open_store(&g), (enum fault)fault, n);
+            for (int i = 1; i <= 4; i++)
+                register_carefully(&g, i);
+            for (int i = 1; i <= 4; i++)
+                change_carefully(&g, i, 2);
+            register_carefully(&g, 2); /* delivered once more, late */
+            assert_int_equal(dw_store_counts(g.store, &counts), DW_OK);
+            assert_int_equal(counts.cases, 4);
+            assert_int_equal(counts.objects, 8);
+            assert_int_equal(counts.receipts, 4);
+            assert_int_equal(counts.references, 4);
+            assert_int_equal(list(&g, DW_LIST_ALL, "500108", NULL, 0, 0, 3, rows, 10), 4);
+            struck = fault_store_struck(g.store);
+            dw_store_close(g.store);
+        }
+        assert_true(n > 9); /* every write was hit, and one run went untouched */
+    }
+}
+
+int main(void)
+{
+#define T(name) {#name, name}
+    static const struct {
+        const char *name;
+        CMUnitTestFunction test;
+    } all[] = {T(a_new_case_is_found_by_id_handle_and_reference_with_its_objects),
+               T(what_was_never_put_is_not_found),
+               T(the_same_filing_again_finds_its_case_and_changes_nothing),
+               T(a_second_delivery_after_a_change_does_not_undo_it),
+               T(a_reference_of_another_case_is_a_conflict_and_nothing_of_the_case_is_there),
+               T(a_receipt_or_object_with_other_contents_is_invalid),
+               T(only_the_version_that_was_read_is_replaced),
+               T(steps_of_one_call_fail_and_succeed_by_themselves),
+               T(worklists_show_the_right_cases_in_order_of_due_days_page_by_page),
+               T(a_case_moves_between_worklists_as_it_changes),
+               T(timers_and_notices_come_due_in_order),
+               T(records_are_guarded_by_their_version_and_listed_by_prefix),
+               T(an_audit_chain_only_grows),
+               T(a_fault_at_any_write_loses_nothing_and_doubles_nothing)};
+    struct CMUnitTest tests[DW_COUNT(all)];
+    int failed = 0;
+    for (size_t d = 0; d < DW_COUNT(drivers); d++) {
+        for (size_t i = 0; i < DW_COUNT(all); i++)
+            tests[i] = (struct CMUnitTest){all[i].name, all[i].test, setup, teardown,
+                                           (void *)&drivers[d]};
+        failed += _cmocka_run_group_tests(drivers[d].name, tests, DW_COUNT(all), NULL, NULL);
+    }
+    return failed;
+}

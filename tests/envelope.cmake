@@ -1,0 +1,7 @@
+dw_test(object unit dw_envelope PkgConfig::libsodium)
+dw_test(envelope_mutations unit dw_envelope PkgConfig::libsodium)
+dw_test(file_seal unit dw_envelope PkgConfig::libsodium)
+dw_test(receipt unit dw_envelope PkgConfig::libsodium)
+dw_test(member unit dw_envelope PkgConfig::libsodium)
+dw_test(directory unit dw_keymaking PkgConfig::libsodium)
+target_include_directories(test_directory PRIVATE ${CMAKE_SOURCE_DIR}/workers/tools)
