@@ -32,6 +32,8 @@ struct dw_channel {
     bool (*configured)(const struct dw_config *config);
     void (*send)(const struct dw_config *config, const struct dw_message_out *message,
                  struct dw_delivery *ret);
+    /* Goes as far as it can without sending anything; `accepted` when all that worked. */
+    void (*reach)(const struct dw_config *config, struct dw_delivery *ret);
 };
 extern const struct dw_channel dw_channel_email, dw_channel_sms;
 

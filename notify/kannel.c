@@ -64,25 +64,43 @@ static void judge(CURL *curl, CURLcode code, const struct dw_buf *answer, struct
     snprintf(ret->code, sizeof ret->code, "HTTP %ld %s", status, words);
 }
 
-static void send_sms(const struct dw_config *config, const struct dw_message_out *message,
-                     struct dw_delivery *ret)
+static CURL *open_gateway(const struct dw_config *config, const char *url)
 {
-    DW_AUTO_BUF url = {0};
-    DW_AUTO_BUF answer = {0};
     CURL *curl = curl_easy_init();
-    dw_buf_init(&url, 16384);
-    dw_buf_init(&answer, ANSWER_MAX);
-    compose(curl, config, message, &url);
-    curl_easy_setopt(curl, CURLOPT_URL, dw_buf_text(&url));
+    curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_PROXY, "");
     curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)config->notify.timeout_seconds);
+    return curl;
+}
+
+static void send_sms(const struct dw_config *config, const struct dw_message_out *message,
+                     struct dw_delivery *ret)
+{
+    DW_AUTO_BUF url = {0};
+    DW_AUTO_BUF answer = {0};
+    CURL *curl = open_gateway(config, config->notify.sms_url);
+    dw_buf_init(&url, 16384);
+    dw_buf_init(&answer, ANSWER_MAX);
+    compose(curl, config, message, &url);
+    curl_easy_setopt(curl, CURLOPT_URL, dw_buf_text(&url));
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, keep_answer);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, &answer);
     judge(curl, curl_easy_perform(curl), &answer, ret);
     curl_easy_cleanup(curl);
 }
 
-const struct dw_channel dw_channel_sms = {"sms", configured, send_sms};
+/* Kannel has no question that asks whether user and password are right without sending. */
+static void reach_gateway(const struct dw_config *config, struct dw_delivery *ret)
+{
+    CURL *curl = open_gateway(config, config->notify.sms_url);
+    curl_easy_setopt(curl, CURLOPT_CONNECT_ONLY, 1L);
+    CURLcode code = curl_easy_perform(curl);
+    *ret = (struct dw_delivery){.accepted = code == CURLE_OK};
+    snprintf(ret->code, sizeof ret->code, "%s", curl_easy_strerror(code));
+    curl_easy_cleanup(curl);
+}
+
+const struct dw_channel dw_channel_sms = {"sms", configured, send_sms, reach_gateway};

@@ -151,6 +151,20 @@ static void judge(CURL *curl, CURLcode code, struct dw_delivery *ret)
         snprintf(ret->code, sizeof ret->code, "%s", curl_easy_strerror(code));
 }
 
+static CURL *open_relay(const struct dw_config *config)
+{
+    CURL *curl = curl_easy_init();
+    curl_easy_setopt(curl, CURLOPT_URL, config->notify.smtp_url);
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "smtp,smtps");
+    curl_easy_setopt(curl, CURLOPT_PROXY, "");
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)config->notify.timeout_seconds);
+    curl_easy_setopt(curl, CURLOPT_USE_SSL,
+                     (long)(config->notify.smtp_tls ? CURLUSESSL_ALL : CURLUSESSL_TRY));
+    set_login(curl, config);
+    return curl;
+}
+
 static void send_email(const struct dw_config *config, const struct dw_message_out *message,
                        struct dw_delivery *ret)
 {
@@ -158,23 +172,25 @@ static void send_email(const struct dw_config *config, const struct dw_message_o
     dw_buf_init(&bytes, 65536);
     dw_email_compose(config, message, &bytes);
     struct reading reading = {dw_buf_slice(&bytes)};
-    CURL *curl = curl_easy_init();
+    CURL *curl = open_relay(config);
     struct curl_slist *to = curl_slist_append(NULL, message->to);
-    curl_easy_setopt(curl, CURLOPT_URL, config->notify.smtp_url);
-    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "smtp,smtps");
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)config->notify.timeout_seconds);
-    curl_easy_setopt(curl, CURLOPT_USE_SSL,
-                     (long)(config->notify.smtp_tls ? CURLUSESSL_ALL : CURLUSESSL_TRY));
     curl_easy_setopt(curl, CURLOPT_MAIL_FROM, config->notify.smtp_from);
     curl_easy_setopt(curl, CURLOPT_MAIL_RCPT, to);
     curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
     curl_easy_setopt(curl, CURLOPT_READFUNCTION, read_some);
     curl_easy_setopt(curl, CURLOPT_READDATA, &reading);
-    set_login(curl, config);
     judge(curl, curl_easy_perform(curl), ret);
     curl_slist_free_all(to);
     curl_easy_cleanup(curl);
 }
 
-const struct dw_channel dw_channel_email = {"email", configured, send_email};
+/* Greeting, TLS and login. */
+static void reach_relay(const struct dw_config *config, struct dw_delivery *ret)
+{
+    CURL *curl = open_relay(config);
+    curl_easy_setopt(curl, CURLOPT_CONNECT_ONLY, 1L);
+    judge(curl, curl_easy_perform(curl), ret);
+    curl_easy_cleanup(curl);
+}
+
+const struct dw_channel dw_channel_email = {"email", configured, send_email, reach_relay};

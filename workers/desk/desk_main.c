@@ -63,7 +63,7 @@ static void serve(struct desk *desk)
         {"GET", "/", DW_HTTP_NO_BODY, NULL, NULL, false, page_desk},
         {"POST", "/api/v1/enrol", DW_HTTP_JSON, &desk->logins, NULL, true, api_enrol},
         {"POST", "/api/v1/login", DW_HTTP_JSON, &desk->logins, NULL, true, api_login},
-        {"POST", "/api/v1/logout", DW_HTTP_NO_BODY, NULL, NULL, true, api_logout},
+        {"POST", "/api/v1/logout", DW_HTTP_JSON, NULL, NULL, true, api_logout},
         {"GET", "/api/v1/cases", DW_HTTP_NO_BODY, NULL, NULL, false, api_cases},
         {"GET", "/api/v1/cases/:ref", DW_HTTP_NO_BODY, NULL, NULL, false, api_case},
         {"GET", "/api/v1/cases/:ref/files/:id", DW_HTTP_NO_BODY, NULL, NULL, false, api_file},

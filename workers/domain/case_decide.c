@@ -50,6 +50,19 @@ static int refuse(int status, struct dw_error *err, const char *field, const cha
     return status;
 }
 
+/* Says what would have been right: "expected one of A, B, C". */
+static int refuse_code(const struct dw_domain *domain, enum dw_list list, struct dw_error *err,
+                       const char *field)
+{
+    char codes[256] = "";
+    size_t len = 0;
+    for (size_t i = 0; i < dw_terms_count(domain->catalogue, list) && len < sizeof codes; i++)
+        len += (size_t)snprintf(codes + len, sizeof codes - len, "%s%s", i ? ", " : "",
+                                dw_term_at(domain->catalogue, list, i)->code);
+    dw_error_set(err, field, "expected one of %s", codes);
+    return 422;
+}
+
 static size_t count_objects(const struct dw_command *command, int32_t type)
 {
     size_t count = 0;
@@ -77,10 +90,10 @@ static int check_needs(const struct dw_domain *domain, const struct dw_case *c,
         return refuse(422, err, "text", "at most one note");
     if ((t->needs & DW_NEEDS_REASON) &&
         (!command->reason || !dw_term_find(domain->catalogue, t->reasons, command->reason)))
-        return refuse(422, err, "reason", "expected a reason code of the catalogue");
+        return refuse_code(domain, t->reasons, err, "reason");
     if ((t->needs & DW_NEEDS_OUTCOME) &&
         (!command->outcome || !dw_term_find(domain->catalogue, DW_OUTCOMES, command->outcome)))
-        return refuse(422, err, "outcome", "expected an outcome code of the catalogue");
+        return refuse_code(domain, DW_OUTCOMES, err, "outcome");
     if ((t->needs & DW_NEEDS_TO_MEMBER) && (!command->to || !*command->to))
         return refuse(422, err, "to", "expected a member of your body");
     if (t->needs & DW_NEEDS_TO_BODY) {

@@ -146,9 +146,10 @@ const struct dw_transition *dw_case_transition(const struct dw_case *c, const ch
     if (!known)
         dw_error_set(err, "command", "there is no such command");
     else if (in_state)
-        dw_error_set(err, "command", "your role or body may not do this with this case");
+        dw_error_set(err, "command", "your role or body may not do %s with this case",
+                     command);
     else
-        dw_error_set(err, "command", "this cannot be done while the case is in the state \"%s\"",
-                     c->state);
+        dw_error_set(err, "command", "%s cannot be done while the case is in the state \"%s\"",
+                     command, c->state);
     return NULL;
 }

@@ -9,7 +9,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-enum { CALL_MS = 10000, ARENA_MAX = 64 * 1024 * 1024 };
+enum { CALL_MS = 10000, ARENA_MAX = 64 * 1024 * 1024, QUEUE_WORDS_MAX = 3 };
 
 void admin_begin(struct admin *admin, const struct tool_options *options)
 {
@@ -37,20 +37,26 @@ void admin_end(struct admin *admin)
     dw_arena_free(&admin->arena);
 }
 
-static void connect(struct admin *admin)
+static bool try_connect(struct admin *admin, struct dw_error *err)
 {
-    struct dw_error err = {0};
     DW_AUTO_BUF path = {0};
     if (admin->bus)
-        return;
+        return true;
     dw_buf_init(&path, 4096);
     dw_buf_printf(&path, "%s/curve.key", admin->config.keys.admin);
     char *key = dw_config_resolve(&admin->config, dw_buf_text(&path));
-    if (dw_bus_new(&admin->config, admin->dir, key, &admin->bus, &err) != DW_OK) {
+    enum dw_result result = dw_bus_new(&admin->config, admin->dir, key, &admin->bus, err);
+    dw_free(key);
+    return result == DW_OK;
+}
+
+static void connect(struct admin *admin)
+{
+    struct dw_error err = {0};
+    if (!try_connect(admin, &err)) {
         fprintf(stderr, "%s\n", err.text);
         exit(DW_EXIT_CONFIG);
     }
-    dw_free(key);
 }
 
 static void call(struct admin *admin, const char *service, const struct dw_slice *payload,
@@ -95,21 +101,48 @@ void admin_ask(struct admin *admin, const char *method, const struct dw_layout *
     dw_bus_answer_free(&answer);
 }
 
+static size_t slices_of(const char *const *words, size_t count,
+                        struct dw_slice ret[QUEUE_WORDS_MAX])
+{
+    size_t n = 0;
+    for (; n < count && n < QUEUE_WORDS_MAX; n++)
+        ret[n] = dw_slice_of(words[n]);
+    return n;
+}
+
+static char *first_text(struct dw_bus_answer *answer)
+{
+    struct dw_slice text = answer->payload_count ? answer->payload[0] : dw_slice_of("");
+    return strndup((const char *)text.data, text.len);
+}
+
 char *admin_ask_queue(struct admin *admin, const char *const *words, size_t count)
 {
-    struct dw_slice payload[3];
+    struct dw_slice payload[QUEUE_WORDS_MAX];
     struct dw_bus_answer answer;
-    for (size_t i = 0; i < count && i < DW_COUNT(payload); i++)
-        payload[i] = dw_slice_of(words[i]);
-    call(admin, "queue.admin", payload, count, &answer);
+    call(admin, "queue.admin", payload, slices_of(words, count, payload), &answer);
     if (answer.status != 200) {
         print_frame(&answer, 0);
         fprintf(stderr, "\n");
         exit(answer.status == 503 ? DW_EXIT_RETRY : DW_EXIT_NO);
     }
-    char *text = answer.payload_count ? strndup((const char *)answer.payload[0].data,
-                                                answer.payload[0].len)
-                                      : strdup("");
+    char *text = first_text(&answer);
+    dw_bus_answer_free(&answer);
+    return text;
+}
+
+char *admin_try_queue(struct admin *admin, const char *const *words, size_t count)
+{
+    struct dw_slice payload[QUEUE_WORDS_MAX];
+    struct dw_bus_answer answer;
+    struct dw_error err;
+    char *text = NULL;
+    count = slices_of(words, count, payload);
+    if (!try_connect(admin, &err) ||
+        dw_bus_call(admin->bus, 0, "queue.admin", payload, count, CALL_MS, &answer) != DW_OK)
+        return NULL;
+    if (answer.status == 200)
+        text = first_text(&answer);
     dw_bus_answer_free(&answer);
     return text;
 }

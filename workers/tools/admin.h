@@ -28,6 +28,8 @@ void admin_ask(struct admin *admin, const char *method, const struct dw_layout *
                const void *in, const struct dw_layout *answer_layout, void *ret);
 /* A service of the broker itself: words in, text out. The caller frees the text. */
 char *admin_ask_queue(struct admin *admin, const char *const *words, size_t count);
+/* The same without ending the process: NULL when nobody answers, or the answer is no. */
+char *admin_try_queue(struct admin *admin, const char *const *words, size_t count);
 
 /* Reads one line without echo from the terminal, or from standard input. Wipe it. */
 bool admin_read_secret(const char *prompt, char *out, size_t len);
