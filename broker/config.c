@@ -86,6 +86,8 @@ static const struct setting settings[] = {
     N("queue.max_bytes", queue.max_bytes, "4294967296", 1048576, INT64_MAX, "bytes waiting"),
     N("queue.min_free_bytes", queue.min_free_bytes, "67108864", 0, INT64_MAX,
       "free disk below which nothing more is accepted"),
+    N("queue.reserve_bytes", queue.reserve_bytes, "33554432", 0, 1073741824,
+      "kept on the disk, so that a full one can still be emptied"),
     N("queue.open_share_percent", queue.open_share_percent, "25", 1, 100,
       "share of max_bytes that unfinished uploads may hold"),
     N("queue.open_ttl_seconds", queue.open_ttl_seconds, "900", 1, 86400,

@@ -5,6 +5,7 @@
 #include "dw/testing.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -23,6 +24,9 @@ enum {
     FREE_CHECK_MS = 500,
     LIST_MAX = 1000,
     FULL_RETRY_SECONDS = 30,
+    PAGE_BYTES = 4096,
+    LOG_PAGES_MIN = 16,
+    KEEP_PAGES = 4096, /* free ones in the file, for the next items */
 };
 
 enum state { READY = 0, LEASED = 1, DELAYED = 2, DEAD = 3 };
@@ -54,7 +58,7 @@ enum statement {
     Q_SEEN, Q_SEE, Q_ITEM, Q_INSERT, Q_PENDING,
     Q_WAKE, Q_NEXT, Q_LEASE, Q_NEXT_AT, Q_READ,
     Q_HELD, Q_DELETE, Q_LATER, Q_OLD_OPEN, Q_OLD_SEEN, Q_OLDEST_SEEN,
-    Q_STATES, Q_OLDEST, Q_LIST, Q_SHOW, Q_RETRY, Q_COUNT
+    Q_STATES, Q_OLDEST, Q_LIST, Q_SHOW, Q_RETRY, Q_FREE_PAGES, Q_SHRINK, Q_COUNT
 };
 static const char *const sql[Q_COUNT] = {
     [Q_BEGIN] = "BEGIN IMMEDIATE",
@@ -97,6 +101,8 @@ static const char *const sql[Q_COUNT] = {
                " WHERE id = ?1",
     [Q_RETRY] = "UPDATE items SET state = 0, attempts = 0, delays = 0, next_at = 0"
                 " WHERE id = ?1 AND state IN (2, 3)",
+    [Q_FREE_PAGES] = "PRAGMA freelist_count",
+    [Q_SHRINK] = "PRAGMA incremental_vacuum(2000)",
 };
 
 struct totals {
@@ -111,6 +117,8 @@ struct dw_queue {
     struct totals totals;
     int64_t free_checked_at;
     bool disk_low;
+    int reserve_fd; /* -1 without one */
+    bool reserve_held;
     bool failed; /* an error inside the running transaction: nothing of it counts */
     bool full;   /* that error was a full disk */
 
@@ -223,14 +231,49 @@ static bool unpack(const void *data, size_t len, struct dw_frames *ret)
 
 /* ---- limits ---- */
 
+/* Taking an item out wants room too, for the log of the database.  So some room is kept in a file of
+ * its own and given up when the disk is full: nothing more is accepted then, but what was accepted
+ * can be delivered. */
+static void hold_reserve(struct dw_queue *q)
+{
+    int64_t bytes = q->config->queue.reserve_bytes;
+    q->reserve_held = bytes == 0 || (q->reserve_fd >= 0 && ftruncate(q->reserve_fd, bytes) == 0 &&
+                                     posix_fallocate(q->reserve_fd, 0, bytes) == 0);
+    if (!q->reserve_held && q->reserve_fd >= 0) /* a part of it would only be in the way */
+        (void)!ftruncate(q->reserve_fd, 0);
+}
+
+static bool give_up_reserve(struct dw_queue *q)
+{
+    if (q->reserve_fd < 0 || !q->reserve_held || ftruncate(q->reserve_fd, 0) != 0)
+        return false;
+    q->reserve_held = false;
+    q->disk_low = true;
+    q->free_checked_at = dw_monotonic_ms();
+    dw_log(DW_ERROR, "queue.disk-full", "the reserve is given up: nothing more is accepted until "
+                                        "there is room, what was accepted goes on");
+    return true;
+}
+
+static void look_at_disk(struct dw_queue *q)
+{
+    struct statvfs fs;
+    if (statvfs(q->path, &fs) != 0)
+        return;
+    int64_t room = (int64_t)fs.f_bavail * (int64_t)fs.f_frsize;
+    if (!q->reserve_held && room >= 2 * q->config->queue.reserve_bytes) {
+        hold_reserve(q);
+        room -= q->config->queue.reserve_bytes;
+    }
+    q->disk_low = !q->reserve_held || room < q->config->queue.min_free_bytes;
+}
+
 static bool disk_is_low(struct dw_queue *q)
 {
     int64_t now = dw_monotonic_ms();
-    struct statvfs fs;
     if (!q->free_checked_at || now - q->free_checked_at >= FREE_CHECK_MS) {
         q->free_checked_at = now;
-        q->disk_low = statvfs(q->path, &fs) == 0 &&
-                      (int64_t)fs.f_bavail * (int64_t)fs.f_frsize < q->config->queue.min_free_bytes;
+        look_at_disk(q);
     }
     return q->disk_low;
 }
@@ -511,6 +554,16 @@ static void do_later(struct dw_queue *q, struct dw_queue_op *op, bool never)
     }
 }
 
+/* Gives room that items no longer need back to the disk, a little at a time. */
+static void shrink(struct dw_queue *q)
+{
+    sqlite3_stmt *s = use(q, Q_FREE_PAGES);
+    int64_t free_pages = step(q, s) == SQLITE_ROW ? sqlite3_column_int64(s, 0) : 0;
+    sqlite3_reset(s);
+    if (free_pages > (q->reserve_held ? KEEP_PAGES : 0))
+        run(q, use(q, Q_SHRINK));
+}
+
 static void do_sweep(struct dw_queue *q, struct dw_queue_op *op)
 {
     uint8_t old[100][DW_ID_LEN];
@@ -532,6 +585,7 @@ static void do_sweep(struct dw_queue *q, struct dw_queue_op *op)
         run(q, s);
         q->totals.seen -= sqlite3_changes(q->db);
     }
+    shrink(q);
     op->status = 200;
 }
 
@@ -715,37 +769,41 @@ static bool only_reads(const struct dw_queue_op *list)
     return true;
 }
 
-/* Nothing of the transaction happened: whoever waits for it is told so. */
+/* Nothing of the transaction happened, and nothing is left of what the operations found. */
 static void undo(struct dw_queue *q, struct dw_queue_op *list, const struct totals *before)
 {
     if (!sqlite3_get_autocommit(q->db))
         run(q, use(q, Q_ROLLBACK));
     q->totals = *before;
     for (struct dw_queue_op *op = list; op; op = op->next) {
-        refuse_full(op);
-        dw_frames_free(&op->frames);
+        if (op->kind == DW_QUEUE_READ)
+            dw_frames_free(&op->frames);
         for (size_t i = 0; i < op->items_count; i++)
             dw_frames_free(&op->items[i].frames);
+        dw_free(op->items);
+        dw_free(op->text);
+        op->items = NULL;
         op->items_count = 0;
+        op->text = NULL;
     }
+}
+
+static void refuse_all(struct dw_queue *q, struct dw_queue_op *list)
+{
+    for (struct dw_queue_op *op = list; op; op = op->next)
+        refuse_full(op);
     dw_log(DW_ERROR, "queue.refused", "%s; nothing was accepted",
            q->full ? "the disk is full" : "the transaction failed");
 }
 
-void dw_queue_run(struct dw_queue *q, struct dw_queue_op *list)
+/* True when the whole list is durable. */
+static bool commit_all(struct dw_queue *q, struct dw_queue_op *list)
 {
-    static dw_metric *commits, *operations;
-    struct totals before = q->totals;
     bool reads = only_reads(list);
-    int64_t count = 0;
-    if (!commits) {
-        commits = dw_metric_named("dengwen_queue_commits_total");
-        operations = dw_metric_named("dengwen_queue_operations_total");
-    }
     q->failed = q->full = false;
     if (!reads)
         run(q, use(q, Q_BEGIN));
-    for (struct dw_queue_op *op = list; op && !q->failed; op = op->next, count++) {
+    for (struct dw_queue_op *op = list; op && !q->failed; op = op->next) {
         do_op(q, op);
         if (op->kind == DW_QUEUE_CLOSE)
             DW_POINT("queue.inserted");
@@ -754,11 +812,28 @@ void dw_queue_run(struct dw_queue *q, struct dw_queue_op *list)
         DW_POINT("queue.before-commit");
         run(q, use(q, Q_COMMIT));
         DW_POINT("queue.committed");
-        (*commits)++;
+        (*dw_metric_named("dengwen_queue_commits_total"))++;
     }
-    *operations += count;
-    if (q->failed)
+    return !q->failed;
+}
+
+void dw_queue_run(struct dw_queue *q, struct dw_queue_op *list)
+{
+    struct totals before = q->totals;
+    int64_t count = 0;
+    for (struct dw_queue_op *op = list; op; op = op->next)
+        count++;
+    *dw_metric_named("dengwen_queue_operations_total") += count;
+    if (commit_all(q, list))
+        return;
+    undo(q, list, &before);
+    /* Once more with the reserve given up: now new filings are refused, and the rest has room. */
+    bool again = q->full && give_up_reserve(q);
+    if (again && commit_all(q, list))
+        return;
+    if (again)
         undo(q, list, &before);
+    refuse_all(q, list);
 }
 
 /* ---- threads ---- */
@@ -936,11 +1011,17 @@ static enum dw_result open_file(struct dw_queue *q, struct dw_error *err)
         return refuse(q, err, "cannot be opened");
     sqlite3_extended_result_codes(q->db, 1);
     sqlite3_busy_timeout(q->db, 5000);
-    static const char settings[] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
-                                   "PRAGMA secure_delete=ON; PRAGMA temp_store=MEMORY;"
-                                   "PRAGMA trusted_schema=OFF; PRAGMA wal_autocheckpoint=0;";
+    /* secure_delete=FAST: what is deleted is sealed; zeroing each page would double the writing. */
+    static const char settings[] = "PRAGMA auto_vacuum=INCREMENTAL;"
+                                   "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+                                   "PRAGMA secure_delete=FAST; PRAGMA temp_store=MEMORY;"
+                                   "PRAGMA trusted_schema=OFF;";
     if (sqlite3_exec(q->db, settings, NULL, NULL, NULL) != SQLITE_OK)
         return refuse(q, err, "is not a queue file, or is damaged; set it aside");
+    /* A thread moves the log into the file; this is the limit where it cannot keep up.  Moving a log
+     * may take as much room as the log has, and that room must be in the reserve. */
+    int64_t log_pages = q->config->queue.reserve_bytes / 2 / PAGE_BYTES;
+    sqlite3_wal_autocheckpoint(q->db, (int)(log_pages < LOG_PAGES_MIN ? LOG_PAGES_MIN : log_pages));
     int64_t application = pragma(q, "PRAGMA application_id");
     int64_t version = pragma(q, "PRAGMA user_version");
     enum dw_result result = DW_OK;
@@ -959,11 +1040,30 @@ static enum dw_result open_file(struct dw_queue *q, struct dw_error *err)
     return result;
 }
 
+static void open_reserve(struct dw_queue *q)
+{
+    DW_AUTO_BUF path = {0};
+    dw_buf_init(&path, 4096);
+    dw_buf_printf(&path, "%s-reserve", q->path);
+    q->reserve_fd = open(dw_buf_text(&path), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    q->reserve_held = q->reserve_fd >= 0;
+}
+
+static void forget_connection(struct dw_queue *q)
+{
+    for (int i = 0; i < Q_COUNT; i++) {
+        sqlite3_finalize(q->statements[i]);
+        q->statements[i] = NULL;
+    }
+    sqlite3_close(q->db);
+    q->db = NULL;
+}
+
 static void close_file(struct dw_queue *q)
 {
-    for (int i = 0; i < Q_COUNT; i++)
-        sqlite3_finalize(q->statements[i]);
-    sqlite3_close(q->db);
+    if (q->reserve_fd >= 0)
+        close(q->reserve_fd);
+    forget_connection(q);
     dw_free(q->path);
     dw_free(q);
 }
@@ -974,8 +1074,15 @@ enum dw_result dw_queue_open_still(const char *path, const struct dw_config *con
     struct dw_queue *q = dw_alloc(sizeof *q);
     q->config = config;
     q->path = dw_strdup(path);
-    q->fd = -1;
+    q->fd = q->reserve_fd = -1;
+    open_reserve(q);
     enum dw_result result = open_file(q, err);
+    if (result != DW_OK && sqlite3_errcode(q->db) == SQLITE_FULL && give_up_reserve(q)) {
+        forget_connection(q);
+        result = open_file(q, err);
+    } else if (result == DW_OK) {
+        hold_reserve(q);
+    }
     if (result != DW_OK) {
         close_file(q);
         return result;

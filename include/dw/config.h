@@ -49,7 +49,8 @@ struct dw_config {
     } broker;
 
     struct {
-        int64_t max_items, max_bytes, min_free_bytes, open_share_percent, open_ttl_seconds;
+        int64_t max_items, max_bytes, min_free_bytes, reserve_bytes, open_share_percent;
+        int64_t open_ttl_seconds;
         int64_t lease_seconds, max_attempts, backoff_ms, backoff_max_ms;
         int64_t seen_hours, seen_max, batch_max;
     } queue;
