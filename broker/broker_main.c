@@ -213,9 +213,12 @@ static void send_out(struct loop *l, const struct dw_act *act)
 {
     void *s = l->sockets[act->to.socket];
     /* ROUTER_MANDATORY: a peer that left or does not read is an error here, not a silent loss. */
-    if (zmq_send(s, act->to.id, act->to.id_len, ZMQ_DONTWAIT | ZMQ_SNDMORE) < 0 ||
-        !dw_wire_send(s, act->frames.items, act->frames.count))
-        (*l->unroutable)++;
+    if (zmq_send(s, act->to.id, act->to.id_len, ZMQ_DONTWAIT | ZMQ_SNDMORE) >= 0 &&
+        dw_wire_send(s, act->frames.items, act->frames.count))
+        return;
+    (*l->unroutable)++;
+    if (zmq_errno() == EHOSTUNREACH)
+        dw_broker_unsent(l->broker, dw_now(), &act->to, act->frames.items, act->frames.count);
 }
 
 /* `in` is the message being answered, for a peer that must be cut; NULL elsewhere. */

@@ -44,6 +44,7 @@ struct worker {
     struct dw_peer peer;
     struct service *service;
     uint32_t credit, in_hand;
+    bool unreachable; /* its connection is gone; the next tick takes it out */
     int64_t heard_at, said_at;
     struct request *requests;
     struct lease *leases;
@@ -303,7 +304,7 @@ static void to_the_end(struct dw_broker *b, struct worker *w)
 static struct worker *free_worker_of(struct dw_broker *b, const struct service *s)
 {
     struct worker *w = b->workers;
-    while (w && (w->service != s || w->in_hand >= w->credit))
+    while (w && (w->service != s || w->unreachable || w->in_hand >= w->credit))
         w = w->next;
     return w;
 }
@@ -312,7 +313,7 @@ static uint32_t free_credit(struct dw_broker *b, const struct service *s)
 {
     uint32_t credit = 0;
     for (struct worker *w = b->workers; w; w = w->next)
-        if (w->service == s)
+        if (w->service == s && !w->unreachable)
             credit += w->credit - w->in_hand;
     return credit;
 }
@@ -594,22 +595,42 @@ static void on_ready(struct dw_broker *b, int64_t mono, dw_time now, const struc
     hand_out(b, w->service, mono, now);
 }
 
-static void finish_lease(struct dw_broker *b, struct worker *w, dw_time now,
-                         const struct dw_mdp_message *m)
+/* Takes the lease of that address out of the worker's hands; NULL when it is not its own (any
+ * more). */
+static struct lease *take_lease(struct dw_broker *b, struct worker *w, struct dw_slice address)
 {
     uint8_t id[DW_ID_LEN];
     uint64_t fence;
-    if (!dw_lease_decode(m->address, id, &fence))
-        return;
+    if (!dw_lease_decode(address, id, &fence))
+        return NULL;
     struct lease **at = &w->leases;
     while (*at && ((*at)->fence != fence || memcmp((*at)->id, id, DW_ID_LEN) != 0))
         at = &(*at)->next;
     struct lease *l = *at;
+    if (l) {
+        *at = l->next;
+        w->in_hand--;
+        (*b->m_leases)--;
+    }
+    return l;
+}
+
+static void end_lease(struct dw_broker *b, enum dw_queue_kind how, const struct lease *l,
+                      const char *reason, dw_time now)
+{
+    struct dw_queue_op *op = dw_queue_op_new(how, now);
+    memcpy(op->id, l->id, DW_ID_LEN);
+    op->fence = l->fence;
+    snprintf(op->reason, sizeof op->reason, "%s", reason);
+    queue(b, op);
+}
+
+static void finish_lease(struct dw_broker *b, struct worker *w, dw_time now,
+                         const struct dw_mdp_message *m)
+{
+    struct lease *l = take_lease(b, w, m->address);
     if (!l)
-        return; /* a lease that is not its own any more: the answer counts for nothing */
-    *at = l->next;
-    w->in_hand--;
-    (*b->m_leases)--;
+        return; /* the answer counts for nothing */
     int status = dw_status_parse(m->body[0]);
     char reason[64] = "";
     if (m->body_count > 1)
@@ -617,38 +638,38 @@ static void finish_lease(struct dw_broker *b, struct worker *w, dw_time now,
     for (char *c = reason; *c; c++) /* it will stand in JSON */
         if (*c == '"' || *c == '\\')
             *c = '\'';
-    if (status >= 400 && status < 500) {
-        struct dw_queue_op *op = dw_queue_op_new(DW_QUEUE_DEAD, now);
-        memcpy(op->id, id, DW_ID_LEN);
-        op->fence = fence;
-        snprintf(op->reason, sizeof op->reason, "%s", reason);
-        queue(b, op);
-    } else if (status == 300 || status >= 500) {
+    if (status >= 400 && status < 500)
+        end_lease(b, DW_QUEUE_DEAD, l, reason, now);
+    else if (status == 300 || status >= 500)
         give_back(b, l, now, status != 300, reason);
-    } else { /* 200, or a worker that knows nothing of statuses */
-        struct dw_queue_op *op = dw_queue_op_new(DW_QUEUE_DONE, now);
-        memcpy(op->id, id, DW_ID_LEN);
-        op->fence = fence;
-        queue(b, op);
-    }
+    else /* 200, or a worker that knows nothing of statuses */
+        end_lease(b, DW_QUEUE_DONE, l, "", now);
     dw_free(l);
 }
 
-static void finish_request(struct dw_broker *b, struct worker *w, const struct dw_mdp_message *m)
+static struct request *take_request(struct worker *w, struct dw_slice address)
 {
     uint64_t handle = 0;
-    if (m->address.len != HANDLE_LEN)
-        return;
+    if (address.len != HANDLE_LEN)
+        return NULL;
     for (int i = 0; i < HANDLE_LEN; i++)
-        handle = handle << 8 | m->address.data[i];
+        handle = handle << 8 | address.data[i];
     struct request **at = &w->requests;
     while (*at && (*at)->handle != handle)
         at = &(*at)->next;
     struct request *r = *at;
+    if (r) {
+        *at = r->next;
+        w->in_hand--;
+    }
+    return r;
+}
+
+static void finish_request(struct dw_broker *b, struct worker *w, const struct dw_mdp_message *m)
+{
+    struct request *r = take_request(w, m->address);
     if (!r)
         return;
-    *at = r->next;
-    w->in_hand--;
     to_client(b, &r->client, dw_slice_of(w->service->name), (struct dw_slice){0}, m->body,
               m->body_count);
     free_request(r);
@@ -701,6 +722,33 @@ void dw_broker_message(struct dw_broker *b, int64_t mono, dw_time now, const str
         on_worker(b, mono, now, from, &m);
     else
         on_call(b, mono, now, from, &m);
+}
+
+/* What never left us has not been tried: it goes to the next worker. */
+void dw_broker_unsent(struct dw_broker *b, dw_time now, const struct dw_peer *to,
+                      const struct dw_slice *frames, size_t count)
+{
+    struct worker *w = worker_of(b, to);
+    if (!w)
+        return; /* a client that did not wait for its answer */
+    w->unreachable = true;
+    if (count < 4 || !dw_slice_is(frames[1], DW_MDP_WORKER) || frames[2].len != 1 ||
+        frames[2].data[0] != DW_MDP_REQUEST)
+        return;
+    struct service *s = w->service;
+    struct lease *l = s->durable ? take_lease(b, w, frames[3]) : NULL;
+    struct request *r = s->durable ? NULL : take_request(w, frames[3]);
+    if (l)
+        give_back(b, l, now, false, "");
+    dw_free(l);
+    if (!r)
+        return;
+    r->next = s->waiting;
+    s->waiting = r;
+    if (!r->next)
+        s->waiting_end = &r->next;
+    s->waiting_count++;
+    (*b->m_waiting)++;
 }
 
 /* ---- finished queue operations ---- */
@@ -817,8 +865,9 @@ void dw_broker_tick(struct dw_broker *b, int64_t mono, dw_time now)
     int64_t interval = b->config->broker.heartbeat_ms;
     for (struct worker *w = b->workers, *next; w; w = next) {
         next = w->next;
-        if (mono - w->heard_at > interval * b->config->broker.liveness)
-            lose_worker(b, w, now, "the worker fell silent");
+        if (w->unreachable || mono - w->heard_at > interval * b->config->broker.liveness)
+            lose_worker(b, w, now,
+                        w->unreachable ? "the worker is gone" : "the worker fell silent");
         else if (mono - w->said_at >= interval)
             to_worker(b, w, mono, DW_MDP_HEARTBEAT, (struct dw_slice){0}, NULL, 0);
     }

@@ -44,6 +44,9 @@ void dw_broker_free(struct dw_broker *broker);
  * clock of the queue. */
 void dw_broker_message(struct dw_broker *broker, int64_t mono_ms, dw_time now,
                        const struct dw_peer *from, const struct dw_slice *frames, size_t count);
+/* A SEND that could not be carried out, because the connection of its peer is gone. */
+void dw_broker_unsent(struct dw_broker *broker, dw_time now, const struct dw_peer *to,
+                      const struct dw_slice *frames, size_t count);
 /* One finished operation, which it takes. */
 void dw_broker_finished(struct dw_broker *broker, int64_t mono_ms, dw_time now,
                         struct dw_queue_op *op);

@@ -21,6 +21,7 @@ struct fixture {
     struct sent sent[MAX_SENT];
     size_t count;
     char cut[32];
+    char gone[32]; /* whose connection is closed */
 };
 
 static int setup(void **state)
@@ -65,7 +66,10 @@ static void act(struct fixture *f)
     while ((acts = dw_broker_acts(f->broker))) {
         for (struct dw_act *a = acts, *next; a; a = next) {
             next = a->next;
-            if (a->kind == DW_ACT_SEND) {
+            if (a->kind == DW_ACT_SEND && *f->gone && a->to.id_len == strlen(f->gone) &&
+                memcmp(a->to.id, f->gone, a->to.id_len) == 0) {
+                dw_broker_unsent(f->broker, f->now, &a->to, a->frames.items, a->frames.count);
+            } else if (a->kind == DW_ACT_SEND) {
                 assert_true(f->count < MAX_SENT);
                 struct sent *s = &f->sent[f->count++];
                 snprintf(s->to, sizeof s->to, "%.*s", a->to.id_len, a->to.id);
@@ -337,7 +341,8 @@ TEST(not_now_costs_no_attempt_and_never_is_a_dead_letter)
     say(f, "admin1", "admin", "", "MDPC01", "queue.admin", "call-001", "list", "dead", NULL);
     const struct sent *s = last_to(f, "admin1");
     assert_true(frame_is(s, 4, "200"));
-    assert_non_null(strstr((const char *)s->frames.items[5].data, "bad 'signature'"));
+    static const char told[] = "bad 'signature'"; /* a frame ends without a NUL */
+    assert_non_null(memmem(s->frames.items[5].data, s->frames.items[5].len, told, strlen(told)));
 }
 
 TEST(a_worker_that_leaves_with_a_call_in_hand_leaves_its_fate_unknown)
@@ -347,6 +352,37 @@ TEST(a_worker_that_leaves_with_a_call_in_hand_leaves_its_fate_unknown)
     say(f, "web1", "web", "", "MDPC01", "case.public", "call-001", "x", NULL);
     say(f, "w1", "case", "", "MDPW01", "\5", NULL);
     assert_int_equal(dw_status_parse(last_to(f, "web1")->frames.items[4]), 504);
+}
+
+TEST(what_could_not_be_sent_goes_to_the_next_worker)
+{
+    struct fixture *f = *state;
+    ready(f, "W1", "case.public", "4");
+    snprintf(f->gone, sizeof f->gone, "W1");
+    say(f, "C", "web", "", "MDPC01", "case.public", "1", "status", NULL);
+    assert_null(last_to(f, "C")); /* it waits, and is not of unknown fate */
+    ready(f, "W2", "case.public", "4");
+    tick(f, 250);
+    assert_true(frame_is(last_to(f, "W2"), 6, "status"));
+    assert_null(last_to(f, "C"));
+}
+
+TEST(an_item_that_could_not_be_sent_has_not_been_tried)
+{
+    struct fixture *f = *state;
+    ready(f, "W1", "filing", "4");
+    snprintf(f->gone, sizeof f->gone, "W1");
+    put_filing(f, 1);
+    tick(f, 250);
+    ready(f, "W2", "filing", "4");
+    for (int i = 0; i < 20 && !is_delivery(last_to(f, "W2"), 1); i++)
+        tick(f, 500);
+    assert_true(is_delivery(last_to(f, "W2"), 1));
+    struct dw_queue_op *op = dw_queue_op_new(DW_QUEUE_ADMIN, f->now);
+    snprintf(op->words[0], sizeof op->words[0], "list");
+    dw_queue_run(f->queue, op);
+    assert_non_null(strstr(op->text, "\"attempts\":1"));
+    dw_queue_op_free(op);
 }
 
 TEST(mmi_tells_which_services_there_are)
@@ -412,5 +448,6 @@ RUN(T(a_request_reaches_a_worker_and_its_reply_comes_back),
     T(heartbeats_keep_a_worker_and_its_leases),
     T(not_now_costs_no_attempt_and_never_is_a_dead_letter),
     T(a_worker_that_leaves_with_a_call_in_hand_leaves_its_fate_unknown),
-    T(mmi_tells_which_services_there_are), T(malformed_queue_calls_are_answered_and_harm_nothing),
+    T(what_could_not_be_sent_goes_to_the_next_worker),
+    T(an_item_that_could_not_be_sent_has_not_been_tried), T(mmi_tells_which_services_there_are), T(malformed_queue_calls_are_answered_and_harm_nothing),
     T(work_is_spread_over_workers), T(draining_hands_out_nothing_new_and_keeps_what_it_has))
