@@ -8,6 +8,7 @@
 DENGWEN_BIN  folder of the built programs
 KEEP=1       the folder stays when a test fails
 """
+import datetime
 import http.client
 import json
 import os
@@ -23,6 +24,7 @@ import uuid
 
 BIN = os.environ["DENGWEN_BIN"]
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SHANGHAI = datetime.timezone(datetime.timedelta(hours=8))
 PARTS = ("keyd", "broker", "casework", "notify", "desk", "web", "ops")
 
 
@@ -72,7 +74,7 @@ def request(port, method, path, body=None, headers=None, timeout=30):
 
 
 class Installation:
-    def __init__(self, *settings, demo=True):
+    def __init__(self, *settings, demo=True, day=None):
         self.folder = tempfile.mkdtemp(prefix="dw-", dir="/tmp")
         self.web, self.desk, self.ops, self.broker = free_ports(4)
         self.processes = {}
@@ -83,6 +85,8 @@ class Installation:
                          f"ops.listen=127.0.0.1:{self.ops}", "broker.bind=",
                          f"clock_file={self.clock}"] + list(settings)
         self.set_clock(0)
+        if day:
+            self.be_on(day)
         self.environment = dict(os.environ, DENGWEN_CONFIG=f"{self.folder}/dengwen.yaml")
         words = ["init"] + (["--demo"] if demo else [])
         for setting in self.settings:
@@ -216,6 +220,11 @@ class Installation:
         with open(f"{self.clock}.new", "w") as f:
             f.write(str(seconds))
         os.rename(f"{self.clock}.new", self.clock)
+
+    def be_on(self, day, hour=10):
+        """It is ten in the morning of that day in Shanghai."""
+        there = datetime.datetime.fromisoformat(day).replace(hour=hour, tzinfo=SHANGHAI)
+        self.set_clock(int((there - datetime.datetime.now(SHANGHAI)).total_seconds()))
 
     def queue_stats(self):
         return self.tool_json("queue", "stats")

@@ -275,6 +275,11 @@ int main(int argc, char **argv)
     if (o.demo)
         open_demo(&config);
     apply_sets(&config, &o);
+    if (*config.clock_file) {
+        char *clock_file = dw_config_resolve(&config, config.clock_file);
+        dw_clock_use_file(clock_file);
+        dw_free(clock_file);
+    }
 
     dw_day today = dw_day_of(dw_now()), until = end_of_validity(today);
     struct dw_directory *draft = dw_directory_draft();
