@@ -1,7 +1,7 @@
 #!/bin/bash
-# kannel.sh start DIR [PORT]   Kannel (bearerbox, smsbox, fakesmsc), sendsms on 127.0.0.1:PORT (13100);
-#                              takes the three ports after it too; user dengwen, password demo
-# kannel.sh received DIR       what reached the telephone network, for people
+# kannel.sh start DIR [PORT]      Kannel (bearerbox, smsbox, fakesmsc): sendsms on 127.0.0.1:PORT (13100),
+#                                 and the three ports after it; user dengwen, password demo
+# kannel.sh received DIR [LAST]   what reached the telephone network; LAST: so many, the latest
 # kannel.sh stop DIR
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -81,6 +81,6 @@ stop() {
 case "${1:-} ${2:-}" in
 "start "?*) start "$2" "${3:-}" ;;
 "stop "?*) stop "$2" ;;
-"received "?*) /usr/bin/python3 "$here/received.py" sms "$2/fakesmsc.log" ;;
+"received "?*) /usr/bin/python3 "$here/received.py" sms "$2/fakesmsc.log" "${@:3}" ;;
 *) sed -n '2,5s/^# \{0,1\}//p' "$0" && exit 2 ;;
 esac

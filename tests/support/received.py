@@ -1,8 +1,10 @@
 #!/usr/bin/python3
 """Prints what a mail server or a telephone network received.
 
-received.py mail FOLDER   the mails of a maildir's folder `new`
-received.py sms FILE      the messages in the log of Kannel's fakesmsc
+received.py mail FOLDER [LAST]   the mails of a maildir's folder `new`
+received.py sms FILE [LAST]      the messages in the log of Kannel's fakesmsc
+
+LAST: so many, the latest.
 """
 import email
 import email.policy
@@ -18,10 +20,9 @@ def mails(folder):
         with open(path, "rb") as f:
             mail = email.message_from_binary_file(f, policy=email.policy.default)
         body = mail.get_body(preferencelist=("plain",))
-        print(f"From: {mail['From']}\nTo: {mail['To']}\nSubject: {mail['Subject']}")
-        print(f"Message-ID: {mail['Message-ID']}\n")
-        print(body.get_content().strip() if body else "(no plain text)")
-        print("-" * 40)
+        heads = [f"{name}: {mail[name]}" for name in ("From", "To", "Subject", "Message-ID")]
+        text = body.get_content().strip() if body else "(no plain text)"
+        yield "\n".join(heads + ["", text, "-" * 40])
 
 
 def unquote(text):
@@ -38,32 +39,33 @@ def sms_text(kind, data):
 
 
 def messages(log):
-    """(to, from, text), parts of a long message put together, in the order of their first part."""
+    """Parts of a long message are put together, in the place of the first."""
     found = {}
-    line_of = re.compile(r"Got message (\d+): <(\S+) (\S+) (?:udh (\S+) )?(text|ucs-2|data) (.*)>$")
+    line_of = re.compile(r"Got message \d+: <(\S+) (\S+) (?:udh (\S+) )?(text|ucs-2|data) (.*)>$")
+    if not os.path.exists(log):
+        return
     with open(log, encoding="utf-8", errors="replace") as f:
         for line in f:
             got = line_of.search(line)
             if not got:
                 continue
-            number, sender, to, udh, kind, data = got.groups()
+            sender, to, udh, kind, data = got.groups()
             head = unquote(udh) if udh else b""
-            # 05 00 03 REF COUNT PART: a part of a long message
-            key = (sender, to, head[3]) if head[:3] == b"\5\0\3" else number
-            found.setdefault(key, (to, sender, []))[2].append(
-                (head[5] if head[:3] == b"\5\0\3" else 1, sms_text(kind, data)))
+            is_part = head[:3] == b"\5\0\3"  # then: reference, count, number of this part
+            key = (sender, to, head[3]) if is_part else len(found)
+            part = (head[5] if is_part else 1, sms_text(kind, data))
+            found.setdefault(key, (to, sender, []))[2].append(part)
     for to, sender, parts in found.values():
-        yield to, sender, "".join(text for _, text in sorted(parts))
+        yield f"to {to} from {sender}: " + "".join(text for _, text in sorted(parts))
 
 
 def main():
-    if len(sys.argv) != 3 or sys.argv[1] not in ("mail", "sms"):
+    kinds = {"mail": mails, "sms": messages}
+    if len(sys.argv) not in (3, 4) or sys.argv[1] not in kinds:
         sys.exit(__doc__)
-    if sys.argv[1] == "mail":
-        mails(sys.argv[2])
-    elif os.path.exists(sys.argv[2]):
-        for to, sender, text in messages(sys.argv[2]):
-            print(f"to {to} from {sender}: {text}")
+    last = int(sys.argv[3]) if len(sys.argv) == 4 else 0
+    for text in list(kinds[sys.argv[1]](sys.argv[2]))[-last:]:
+        print(text)
 
 
 main()

@@ -1,6 +1,6 @@
 #!/bin/bash
-# smtp.sh start DIR [PORT]   a real SMTP server (aiosmtpd) on 127.0.0.1:PORT (2525)
-# smtp.sh received DIR       what arrived, for people
+# smtp.sh start DIR [PORT]      a real SMTP server (aiosmtpd) on 127.0.0.1:PORT (2525)
+# smtp.sh received DIR [LAST]   what arrived, for people; LAST: so many, the latest
 # smtp.sh stop DIR
 #
 # Mails lie in DIR/mail/new as they came, one file each.
@@ -26,6 +26,6 @@ start() {
 case "${1:-} ${2:-}" in
 "start "?*) start "$2" "${3:-}" ;;
 "stop "?*) stop_process "$2" smtp ;;
-"received "?*) /usr/bin/python3 "$here/received.py" mail "$2/mail/new" ;;
+"received "?*) /usr/bin/python3 "$here/received.py" mail "$2/mail/new" "${@:3}" ;;
 *) sed -n '2,6s/^# \{0,1\}//p' "$0" && exit 2 ;;
 esac

@@ -1,0 +1,5 @@
+# cmake -S . -B build/tsan -C .ci/tsan.cmake: races between threads.
+set(CMAKE_BUILD_TYPE RelWithDebInfo CACHE STRING "")
+set(DW_SANITIZE "thread" CACHE STRING "")
+set(DW_TEST_POINTS ON CACHE BOOL "")
+set(DW_WERROR ON CACHE BOOL "")

@@ -1,0 +1,180 @@
+#!/bin/bash
+# run.sh - builds every variant and runs every test.  Says with --help what it takes.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tests/support/lib.sh
+source "$here/support/lib.sh"
+
+jobs=${JOBS:-$(nproc)}
+only=()
+long=no
+bench=no
+rows=()    # of the closing table: "name|result|seconds|tests"
+failed=no
+declare -A broken # variants that did not build
+
+usage() {
+    cat <<END
+usage: tests/run.sh [--long] [--bench] [--only REGEX]
+
+Installs the packages of conf/packages, builds with sanitizers, and runs
+  unit, contract   with address+undefined, and with thread sanitizer
+  flow, e2e        with address+undefined; those labelled release as well, in the release build
+  scripts          shellcheck reads all of them
+
+  --long         long campaigns too (label long), with address+undefined
+  --bench        measures and prints (tests/bench), in the release build
+  --only REGEX   only the tests whose names match; passed to ctest
+
+JOBS=N builds and tests so many at once (default: the processors).  Logs lie in build/logs.
+A test that is skipped counts as failed: every peer it needs is in conf/packages.
+END
+}
+
+# row NAME COMMAND...: runs a step and writes its row.
+row() {
+    local name=$1 began=$SECONDS result=ok
+    shift
+    tests=
+    step "$name"
+    if ! "$@"; then
+        result=FAILED
+        failed=yes
+    fi
+    say "  $result, $((SECONDS - began)) s"
+    rows+=("$name|$result|$((SECONDS - began))|$tests")
+}
+
+# ---- steps ----
+
+# In a subshell, as it ends with words of its own when it fails.
+install_all() { (install_packages build run peers test); }
+
+install_browser_driver() {
+    local folder=$SOURCE/tests/e2e
+    if [ "$folder/node_modules/.package-lock.json" -nt "$folder/package-lock.json" ]; then
+        say "  playwright-core is there"
+        return
+    fi
+    quietly "$logs/npm.log" npm ci --prefix "$folder" --no-audit --no-fund
+}
+
+build_variant() {
+    local variant=$1
+    broken[$variant]=yes
+    quietly "$logs/build-$variant.log" cmake -S "$SOURCE" -B "$SOURCE/build/$variant" -G Ninja \
+        -C "$SOURCE/.ci/$variant.cmake" || return 1
+    quietly "$logs/build-$variant.log" cmake --build "$SOURCE/build/$variant" -j "$jobs" || return 1
+    unset "broken[$variant]"
+}
+
+# The thread sanitizer of gcc 12 does not cope with all layouts of memory that newer kernels choose.
+without_tsan_trouble() {
+    if setarch "$(uname -m)" --addr-no-randomize true 2>/dev/null; then
+        setarch "$(uname -m)" --addr-no-randomize "$@"
+    else
+        "$@"
+    fi
+}
+
+# attribute NAME FILE: of the first line of ctest's report.
+attribute() { grep -o -m 1 "$1=\"[0-9]*\"" "$2" | head -n 1 | tr -dc 0-9; }
+
+# run_tests VARIANT NAME JOBS CTEST-ARGUMENTS...
+run_tests() {
+    local variant=$1 name=$1-$2 at_once=$3 report=$logs/$1-$2.xml status=0
+    shift 3
+    if [ -n "${broken[$variant]:-}" ]; then
+        say "  not run: the build failed"
+        return 1
+    fi
+    rm -f "$report"
+    quietly "$logs/$name.log" without_tsan_trouble ctest --test-dir "$SOURCE/build/$variant" \
+        -j "$at_once" --output-on-failure --output-junit "$report" "${only[@]}" "$@" || status=$?
+    [ -f "$report" ] || return 1
+    tests=$(attribute tests "$report")
+    if [ "$(attribute skipped "$report")" != 0 ]; then
+        say "  skipped, which counts as failed:"
+        grep -E '\*\*\*Skipped' "$logs/$name.log" | sed 's/^/  /'
+        status=1
+    fi
+    closing_lines "$logs/$name.log"
+    return "$status"
+}
+
+# What ctest says at the end, without the times of each label.
+closing_lines() {
+    sed -n '/tests passed\|The following tests FAILED/,$p' "$1" |
+        sed '/^Label Time Summary/,/^$/d; /^$/d; /^Errors while/d; s/^/  /'
+}
+
+# Its figures go to the terminal as they come.
+measure() {
+    if [ -n "${broken[release]:-}" ]; then
+        say "  not run: the build failed"
+        return 1
+    fi
+    cmake --build "$SOURCE/build/release" --target bench
+}
+
+read_scripts() {
+    local scripts
+    mapfile -t scripts < <(grep -rlE '^#!/bin/(ba)?sh' "$SOURCE"/{conf,tests,.ci} \
+        --exclude-dir=node_modules)
+    tests=${#scripts[@]}
+    (cd "$SOURCE" && shellcheck -x --severity=warning "${scripts[@]}" tests/support/lib.sh)
+}
+
+closing_table() {
+    local line name result seconds count
+    printf '\n%-34s %-7s %8s %6s\n' step result seconds tests
+    for line in "${rows[@]}"; do
+        IFS='|' read -r name result seconds count <<<"$line"
+        printf '%-34s %-7s %8s %6s\n' "$name" "$result" "$seconds" "$count"
+    done
+    printf '%-34s %-7s %8s\n' "all of it" "$([ "$failed" = no ] && echo ok || echo FAILED)" "$SECONDS"
+}
+
+main() {
+    while [ $# -gt 0 ]; do
+        case "$1" in
+        --long) long=yes ;;
+        --bench) bench=yes ;;
+        --only) only=(-R "${2:?--only REGEX}") && shift ;;
+        --help) usage && return ;;
+        *) usage >&2 && exit 2 ;;
+        esac
+        shift
+    done
+    logs=$SOURCE/build/logs
+    mkdir -p "$logs"
+    export ASAN_OPTIONS=detect_stack_use_after_return=1:check_initialization_order=1:strict_string_checks=1
+    export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+    export TSAN_OPTIONS=suppressions=$SOURCE/tests/support/tsan.supp:halt_on_error=1:second_deadlock_stack=1
+    # A run without any test is a mistake, unless few were asked for.
+    local none=--no-tests=error
+    [ ${#only[@]} = 0 ] || none=--no-tests=ignore
+
+    row "packages" install_all
+    [ "$failed" = no ] || { closing_table && exit 1; }
+    row "driver of the browser" install_browser_driver
+    row "scripts" read_scripts
+    for variant in asan tsan release; do
+        row "build $variant" build_variant "$variant"
+    done
+    row "asan: unit, contract" run_tests asan unit "$jobs" -L '^(unit|contract)$' -LE '^long$' $none
+    row "tsan: unit, contract" run_tests tsan unit "$jobs" -L '^(unit|contract)$' -LE '^long$' $none
+    row "asan: flow" run_tests asan flow 1 -L '^flow$' -LE '^(long|release)$' $none
+    row "asan: e2e" run_tests asan e2e 1 -L '^e2e$' -LE '^(long|release)$' $none
+    row "release: flow, e2e" run_tests release flow 1 -L '^release$' -LE '^long$' --no-tests=ignore
+    if [ "$long" = yes ]; then
+        row "asan: long" run_tests asan long 1 -L '^long$' $none
+    fi
+    if [ "$bench" = yes ]; then
+        row "release: bench" measure
+    fi
+    closing_table
+    [ "$failed" = no ]
+}
+
+main "$@"
