@@ -164,6 +164,7 @@ TEST(wrong_types_and_lengths_are_refused_and_named)
     struct outer in = example();
     memcpy(fields, outer_fields, sizeof outer_fields);
     fields[1].kind = DW_BOOL;
+    in.small = 1; /* whose first byte is a bool */
     expect_refused(fields, 11, &in, "small");
     in.text = "a text that is longer than twenty bytes";
     expect_refused(outer_fields, 11, &in, "text");

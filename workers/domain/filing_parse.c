@@ -86,6 +86,12 @@ static void name_place(const struct walk *w, char *out, size_t out_len)
                 (size_t)snprintf(out + used, out_len - used, "%s%s", used ? "." : "", w->keys[i]);
 }
 
+/* jansson passes over a NUL that follows a number, true, false or null. */
+static bool has_nul(struct dw_slice text)
+{
+    return text.len && memchr(text.data, 0, text.len);
+}
+
 /* What the parser's refusals are to a reporter; everything else is no JSON. */
 static const struct {
     enum json_error_code code;
@@ -123,7 +129,7 @@ enum dw_result dw_filing_parse(struct dw_slice text, const struct dw_catalogue *
 
     problems->count = 0;
     walk_to(&walk, text, text.len);
-    if (!walk.too_deep)
+    if (!walk.too_deep && !has_nul(text))
         json = json_loadb((const char *)text.data, text.len, JSON_REJECT_DUPLICATES, &error);
     enum dw_result result = DW_INVALID;
     if (json)

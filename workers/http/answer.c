@@ -18,6 +18,8 @@ static const char page_policy[] =
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
     "frame-ancestors 'none'";
 
+static const char usual_wait[] = "5"; /* seconds, of a 503 that names none */
+
 static const struct {
     const char *name, *value;
 } always[] = {
@@ -28,10 +30,10 @@ static const struct {
     {"Cross-Origin-Resource-Policy", "same-origin"},
     {"X-Frame-Options", "DENY"},
     {"Permissions-Policy",
-     "accelerometer=(), autoplay=(), bluetooth=(), camera=(), display-capture=(), "
-     "encrypted-media=(), fullscreen=(), geolocation=(), gyroscope=(), hid=(), idle-detection=(), "
-     "magnetometer=(), microphone=(), midi=(), payment=(), publickey-credentials-get=(), "
-     "screen-wake-lock=(), serial=(), usb=(), web-share=(), xr-spatial-tracking=()"},
+     "accelerometer=(), autoplay=(), camera=(), display-capture=(), encrypted-media=(), "
+     "fullscreen=(), geolocation=(), gyroscope=(), hid=(), idle-detection=(), magnetometer=(), "
+     "microphone=(), midi=(), payment=(), publickey-credentials-get=(), screen-wake-lock=(), "
+     "serial=(), usb=(), xr-spatial-tracking=()"},
 };
 
 /* ---- given by a route ---- */
@@ -233,6 +235,8 @@ static void add_headers(struct MHD_Response *response, const struct dw_http_answ
     for (size_t i = 0; i < DW_COUNT(always); i++)
         add(response, answer, always[i].name, always[i].value);
     add(response, answer, "Content-Security-Policy", answer->policy);
+    if (answer->status == 503)
+        add(response, answer, "Retry-After", usual_wait);
     if (answer->type)
         add(response, answer, "Content-Type", answer->type);
     for (size_t i = 0; i < answer->headers_count; i++)

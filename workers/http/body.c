@@ -163,6 +163,8 @@ void dw_http_body_feed(struct dw_http_request *request, const void *data, size_t
         dw_buf_put(&request->body, data, len);
         if (request->body.overflow)
             refuse(request, 413, "", "the body is too large");
+        else if (memchr(data, 0, len)) /* which jansson does not always mind */
+            refuse(request, 400, "", "the body has a NUL");
         return;
     }
     if (!dw_http_form_feed(request->form, data, len) && !request->refused)
