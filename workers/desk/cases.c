@@ -43,8 +43,10 @@ void api_cases(void *app, struct dw_http_request *request)
     struct dw_desk_request ask = {.worklist = worklist ? worklist : "all", .limit = PAGE_DEFAULT};
     if (!who_begin(desk, request, &who))
         return;
-    if (limit)
-        ask.limit = atoi(limit);
+    if (limit) {
+        size_t digits = strspn(limit, "0123456789"); /* more than five are too many rows */
+        ask.limit = digits < 6 && !limit[digits] ? atoi(limit) : 0;
+    }
     if (ask.limit < 1 || ask.limit > desk->config->cases.max_page) {
         dw_http_problem(request, 422, "limit", "expected a number of rows that a page may have");
     } else if (after && *after && !read_after(after, &ask)) {

@@ -2,6 +2,8 @@
  * key.  What the case worker is given, it could not have made itself. */
 #include "desk.h"
 
+#include "dw/log.h"
+
 #include <sodium.h>
 #include <string.h>
 
@@ -47,6 +49,7 @@ static bool read_wish(struct dw_http_request *request, struct wish *w)
     struct dw_slice body = dw_http_body(request);
     json_error_t why;
     const char *name, *wrong = NULL;
+    char unknown[64];
     json_t *value;
     *w = (struct wish){.version = -1};
     w->json = json_loadb((const char *)body.data, body.len, JSON_REJECT_DUPLICATES, &why);
@@ -64,7 +67,9 @@ static bool read_wish(struct dw_http_request *request, struct wish *w)
                      : i == 6 ? json_is_boolean(value)
                               : json_is_string(value) || json_is_null(value));
         if (!fine)
-            wrong = i < DW_COUNT(known) ? known[i] : "unknown field";
+            wrong = i < DW_COUNT(known)
+                        ? known[i]
+                        : dw_printable(unknown, sizeof unknown, name, strlen(name));
     }
     w->command = json_string_value(json_object_get(w->json, "command"));
     w->text = json_string_value(json_object_get(w->json, "text"));
@@ -77,7 +82,7 @@ static bool read_wish(struct dw_http_request *request, struct wish *w)
     size_t len = w->text ? strlen(w->text) : 0;
     if (!w->command)
         wrong = "command";
-    else if (w->version < 1)
+    else if (w->version < 1 || w->version > INT32_MAX)
         wrong = "version";
     else if (len && (!dw_text_is_clean(w->text, len, "\n\t") ||
                      dw_text_chars(w->text, len) > TEXT_MAX_CHARS))

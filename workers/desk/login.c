@@ -4,6 +4,8 @@
  * threads, two at once; a few more wait, the rest are told to come back. */
 #include "desk.h"
 
+#include "dw/log.h"
+
 #include <sodium.h>
 #include <string.h>
 
@@ -37,6 +39,25 @@ static void kdf_end(struct desk *desk)
 
 /* ---- reading ---- */
 
+static void name_unknown(struct dw_http_request *request, json_t *json, const char *const *names,
+                         size_t count)
+{
+    char unknown[64];
+    const char *key;
+    json_t *value;
+    json_object_foreach(json, key, value)
+    {
+        size_t i = 0;
+        while (i < count && strcmp(names[i], key) != 0)
+            i++;
+        if (i < count)
+            continue;
+        dw_http_problem(request, 422, dw_printable(unknown, sizeof unknown, key, strlen(key)),
+                        "unknown field");
+        return;
+    }
+}
+
 /* The named texts of a JSON object; anything else in it is refused. */
 static json_t *read_texts(struct dw_http_request *request, const char *const *names,
                           const char **values, size_t count)
@@ -60,7 +81,7 @@ static json_t *read_texts(struct dw_http_request *request, const char *const *na
         }
     }
     if (json_object_size(json) != found) {
-        dw_http_problem(request, 422, "", "there are fields that this call does not know");
+        name_unknown(request, json, names, count);
         json_decref(json);
         return NULL;
     }
