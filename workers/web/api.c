@@ -31,11 +31,33 @@ static void answer_problems(struct dw_http_request *request, const struct submis
     dw_http_problems(request, s->status, text, errors);
 }
 
+/* The part of a form that is too much or missing, or NULL: whoever sends a second filing, or one field
+ * beside it, means something that would be lost. */
+static const char *wrong_part(const struct dw_http_request *request)
+{
+    size_t filings = web_upload_filing(dw_http_upload_of(request)).len > 0;
+    if (!dw_http_is_form(request))
+        return NULL;
+    for (size_t i = 0; i < dw_http_fields(request); i++) {
+        if (strcmp(dw_http_field_name(request, i), "filing") != 0)
+            return dw_http_field_name(request, i);
+        filings++;
+    }
+    return filings == 1 ? NULL : "filing";
+}
+
 void api_filings(void *app, struct dw_http_request *request)
 {
     struct web *web = app;
     struct submission s;
     char day[DW_DAY_TEXT], receipt[DW_RECEIPT_TEXT];
+    const char *wrong = wrong_part(request);
+    if (wrong) {
+        (*web->m_refused)++;
+        dw_http_problem(request, 400, wrong,
+                        "expected one part named \"filing\", then files in parts named \"file\"");
+        return;
+    }
     web_submit(web, request, dw_http_header(request, "Idempotency-Key"), &s);
     if (s.status == 202) {
         dw_receipt_format(s.done.receipt, receipt);
@@ -126,7 +148,7 @@ void api_status(void *app, struct dw_http_request *request)
 static bool check_text(struct dw_http_request *request, const char *text, bool required)
 {
     size_t len = text ? strlen(text) : 0;
-    if (required && len == 0)
+    if (required && (!text || strspn(text, " \t\n") == len))
         dw_http_problem(request, 422, "text", "expected a text");
     else if (len && (!dw_text_is_clean(text, len, "\n\t") ||
                      dw_text_chars(text, len) > TEXT_MAX_CHARS))

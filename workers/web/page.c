@@ -96,19 +96,22 @@ void page_begin(struct page *p, struct web *web, struct dw_http_request *request
     page_say(p, title_zh, title_en);
     page_raw(p, " - ");
     page_text(p, web_portal_name(web, p->language));
-    page_raw(p, "</title>\n<link rel=\"stylesheet\" href=\"/style.css\">\n</head>\n<body>\n"
+    page_raw(p, "</title>\n<link rel=\"stylesheet\" href=\"/style.css\">\n"
+                "<link rel=\"icon\" href=\"/icon.svg\">\n</head>\n<body>\n"
                 "<header><div class=\"width\">");
     page_raw(p, "<a class=\"portal\"");
     href(p, "/", p->en);
     page_raw(p, ">");
     page_text(p, web_portal_name(web, p->language));
     page_raw(p, "</a>\n");
-    const char *kind = dw_http_query(request, "kind");
+    const char *kind = dw_http_field(request, "kind", 0);
+    if (!kind)
+        kind = dw_http_query(request, "kind");
     language_link(p, kind && strcmp(kind, "complaint") == 0 ? "/file?kind=complaint"
                                                             : dw_http_path(request));
     page_raw(p, "</div></header>\n<main class=\"width\">\n");
     if (web->config->demo)
-        page_element(p, "p", "demo", "演示系统:请勿在此提交真实举报。",
+        page_element(p, "p", "demo", "演示系统：请勿在此提交真实举报。",
                      "Demonstration: do not file a real report here.");
     page_element(p, "h1", "", title_zh, title_en);
 }
@@ -120,7 +123,7 @@ void page_end(struct page *p, int status)
     page_say(p, "立即离开本页", "Leave this page now");
     page_raw(p, "</a></p><p>");
     page_say(p,
-             "本网站不使用 Cookie,也不记录您的网络地址。离开后请同时清除浏览器历史记录。",
+             "本网站不使用 Cookie，也不记录您的网络地址。离开后请同时清除浏览器历史记录。",
              "This site uses no cookies and keeps no record of your address. After leaving, clear "
              "your browser's history too.");
     page_raw(p, "</p></div></footer>\n</body>\n</html>\n");
@@ -162,30 +165,48 @@ static const struct dw_problem *problem_of(const struct page *p, const char *nam
     return NULL;
 }
 
+static void say_file_problem(struct page *p)
+{
+    if (*p->file_name) {
+        page_text(p, p->file_name);
+        page_raw(p, p->en ? ": " : "：");
+    }
+    page_say(p, p->file_problem->zh, p->file_problem->en);
+}
+
+static bool is_wrong(const struct page *p, const char *name)
+{
+    return problem_of(p, name) || (p->file_problem && strcmp(name, "file") == 0);
+}
+
 void page_problem_at(struct page *p, const char *name)
 {
     char text[320];
     const struct dw_problem *problem = problem_of(p, name);
-    if (!problem)
+    if (!is_wrong(p, name))
         return;
-    dw_problem_text(problem, p->language, text, sizeof text);
-    page_raw(p, "<p class=\"problem\"");
-    page_raw(p, " id=\"problem-");
+    page_raw(p, "<p class=\"problem\" id=\"problem-");
     page_text(p, name);
     page_raw(p, "\">");
-    page_text(p, text);
+    if (problem) {
+        dw_problem_text(problem, p->language, text, sizeof text);
+        page_text(p, text);
+    } else {
+        say_file_problem(p);
+    }
     page_raw(p, "</p>\n");
 }
 
 void page_problems(struct page *p)
 {
     char text[320];
-    if (!p->problems || !p->problems->count)
+    size_t count = p->problems ? p->problems->count : 0;
+    if (!count && !p->file_problem)
         return;
     page_raw(p, "<div class=\"alert\" role=\"alert\" tabindex=\"-1\">\n");
     page_element(p, "h2", "", "请检查以下内容", "Please look at these again");
     page_raw(p, "<ul>\n");
-    for (size_t i = 0; i < p->problems->count; i++) {
+    for (size_t i = 0; i < count; i++) {
         dw_problem_text(&p->problems->items[i], p->language, text, sizeof text);
         char field[64];
         snprintf(field, sizeof field, "%s", p->problems->items[i].field);
@@ -194,6 +215,11 @@ void page_problems(struct page *p)
         page_text(p, field);
         page_raw(p, "\">");
         page_text(p, text);
+        page_raw(p, "</a></li>\n");
+    }
+    if (p->file_problem) {
+        page_raw(p, "<li><a href=\"#file\">");
+        say_file_problem(p);
         page_raw(p, "</a></li>\n");
     }
     page_raw(p, "</ul>\n</div>\n");
@@ -228,7 +254,7 @@ static void label_words(struct page *p, const struct page_field *f)
     page_say(p, f->zh, f->en);
     if (f->optional) {
         page_raw(p, "<span class=\"optional\">");
-        page_say(p, "(选填)", " (optional)");
+        page_say(p, "（选填）", " (optional)");
         page_raw(p, "</span>");
     }
 }
@@ -361,10 +387,30 @@ void page_checkbox(struct page *p, const char *name, const char *value, const ch
     page_raw(p, "</span></label>\n");
 }
 
+void page_flag(struct page *p, const char *name, const char *zh, const char *en)
+{
+    bool wrong = problem_of(p, name) != NULL;
+    open_tag(p, "div", wrong ? "flag wrong" : "flag");
+    page_problem_at(p, name);
+    page_raw(p, "<label class=\"choice\"><input type=\"checkbox\" value=\"1\"");
+    attribute(p, "id", name);
+    attribute(p, "name", name);
+    if (wrong) {
+        page_raw(p, " aria-invalid=\"true\" aria-describedby=\"problem-");
+        page_text(p, name);
+        page_raw(p, "\"");
+    }
+    if (page_has_value(p, name, "1"))
+        page_raw(p, " checked");
+    page_raw(p, "><span>");
+    page_say(p, zh, en);
+    page_raw(p, "</span></label></div>\n");
+}
+
 void page_fieldset(struct page *p, const char *name, const char *zh, const char *en)
 {
     page_raw(p, "<fieldset");
-    if (problem_of(p, name))
+    if (is_wrong(p, name))
         attribute(p, "class", "wrong");
     attribute(p, "id", name);
     page_raw(p, ">\n<legend>");

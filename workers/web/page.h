@@ -12,6 +12,8 @@ struct page {
     const char *language; /* "zh-CN" or "en" */
     bool en;
     const struct dw_problems *problems; /* of the form shown, or NULL */
+    const struct web_file_problem *file_problem; /* of its files, or NULL */
+    const char *file_name;
 };
 
 void page_begin(struct page *p, struct web *web, struct dw_http_request *request,
@@ -52,6 +54,8 @@ void page_field(struct page *p, const struct page_field *f);
 void page_choice(struct page *p, const struct page_field *f, enum dw_list list, bool select);
 void page_checkbox(struct page *p, const char *name, const char *value, const char *zh,
                    const char *en);
+/* A checkbox that stands for itself, with its problem. */
+void page_flag(struct page *p, const char *name, const char *zh, const char *en);
 void page_fieldset(struct page *p, const char *name, const char *zh, const char *en);
 void page_fieldset_end(struct page *p);
 /* What is wrong with a field, where it stands. */

@@ -14,7 +14,7 @@ static void ask_receipt(struct page *p, const char *value)
     page_raw(p, "<form method=\"post\" action=\"/follow\">\n");
     page_hidden(p, "lang", p->language);
     page_raw(p, "<div class=\"field\"><label for=\"receipt\">");
-    page_say(p, "回执号码(24 位数字)", "Receipt (24 digits)");
+    page_say(p, "回执号码（24 位数字）", "Receipt (24 digits)");
     page_raw(p, "</label>\n<input id=\"receipt\" name=\"receipt\" inputmode=\"numeric\" "
                 "autocomplete=\"off\" maxlength=\"40\" class=\"digits\" value=\"");
     page_text(p, value);
@@ -54,10 +54,10 @@ static void show_steps(struct page *p, const struct dw_due *due)
         dw_day_format(s->to, to);
         const char *why = p->en ? s->why_en : s->why_zh;
         if (s->counted)
-            snprintf(line, sizeof line, p->en ? "%s to %s: %d counted%s%s" : "%s 至 %s:计 %d 天%s%s",
-                     from, to, (int)s->counted, *why ? p->en ? ", " : "," : "", why);
+            snprintf(line, sizeof line, p->en ? "%s to %s: %d counted%s%s" : "%s 至 %s：计 %d 天%s%s",
+                     from, to, (int)s->counted, *why ? p->en ? ", " : "，" : "", why);
         else
-            snprintf(line, sizeof line, p->en ? "%s to %s: not counted, %s" : "%s 至 %s:不计,%s", from,
+            snprintf(line, sizeof line, p->en ? "%s to %s: not counted, %s" : "%s 至 %s：不计，%s", from,
                      to, why);
         page_raw(p, "<li>");
         page_text(p, line);
@@ -79,11 +79,11 @@ static void show_clock(struct page *p, const struct dw_clock *clock, struct dw_a
     page_raw(p, "</strong> ");
     page_say(p, rule->what_zh, rule->what_en);
     if (clock->due < today)
-        page_say(p, "(已超过期限)", " (overdue)");
+        page_say(p, "（已超过期限）", " (overdue)");
     if (clock->estimate || due.estimate)
-        page_say(p, "(估算:节假日安排尚未公布)",
+        page_say(p, "（估算：节假日安排尚未公布）",
                  " (estimate: the holidays are not published yet)");
-    page_raw(p, "<br><span class=\"hint\">");
+    page_raw(p, "<br><span class=\"hint\" lang=\"zh-CN\">");
     page_text(p, rule->article);
     page_raw(p, "</span>");
     show_steps(p, &due);
@@ -153,53 +153,73 @@ static void show_messages(struct page *p, const struct dw_followed *f)
         if (m->text)
             show_text(p, m->text);
         else
-            page_say(p, "这条消息无法打开,请联系办理单位。",
+            page_say(p, "这条消息无法打开，请联系办理单位。",
                      "This message could not be opened; please ask the office.");
         page_raw(p, "</p></div>\n");
     }
 }
 
-static void show_forms(struct page *p, const struct dw_followed *f, const char *receipt)
+/* A message that could not be stored is offered again, under its key: it may have arrived. */
+static void show_message_form(struct page *p, const char *receipt, int status)
+{
+    char fresh[40];
+    const char *key = page_value(p, "key");
+    bool again = status != 200 && strcmp(page_value(p, "action"), "message") == 0;
+    if (!again || status != 503 || !dw_http_is_key(key)) {
+        page_new_key(fresh, sizeof fresh);
+        key = fresh;
+    }
+    page_raw(p, "<form method=\"post\" action=\"/follow\">\n");
+    page_hidden(p, "lang", p->language);
+    page_hidden(p, "receipt", receipt);
+    page_hidden(p, "action", "message");
+    page_hidden(p, "key", key);
+    page_raw(p, "<div class=\"field\"><label for=\"text\">");
+    page_say(p, "补充或回复", "Add something or answer");
+    page_raw(p, "</label><textarea id=\"text\" name=\"text\" rows=\"5\" maxlength=\"10000\" "
+                "autocomplete=\"off\">\n");
+    page_text(p, again ? page_value(p, "text") : "");
+    page_raw(p, "</textarea></div>\n");
+    page_button(p, "", "发送", "Send");
+    page_raw(p, "</form>\n");
+}
+
+static void show_withdraw_form(struct page *p, const char *receipt, int status)
 {
     char key[40];
-    bool may_withdraw = strcmp(f->view.state, "received") == 0 ||
-                        strcmp(f->view.state, "reviewing") == 0 ||
-                        strcmp(f->view.state, "accepted") == 0;
-    bool may_write = strcmp(f->view.state, "withdrawn") != 0 &&
-                     strcmp(f->view.state, "archived") != 0;
-    if (may_write) {
-        page_new_key(key, sizeof key);
-        page_raw(p, "<form method=\"post\" action=\"/follow\">\n");
-        page_hidden(p, "lang", p->language);
-        page_hidden(p, "receipt", receipt);
-        page_hidden(p, "action", "message");
-        page_hidden(p, "key", key);
-        page_raw(p, "<div class=\"field\"><label for=\"text\">");
-        page_say(p, "补充或回复", "Add something or answer");
-        page_raw(p, "</label><textarea id=\"text\" name=\"text\" rows=\"5\" maxlength=\"10000\" "
-                    "autocomplete=\"off\">\n</textarea></div>\n");
-        page_button(p, "", "发送", "Send");
-        page_raw(p, "</form>\n");
-    }
-    if (!may_withdraw)
-        return;
+    bool again = status != 200 && strcmp(page_value(p, "action"), "withdraw") == 0;
     page_new_key(key, sizeof key);
-    page_raw(p, "<details class=\"withdraw\"><summary>");
+    page_raw(p, again ? "<details class=\"withdraw\" open><summary>"
+                      : "<details class=\"withdraw\"><summary>");
     page_say(p, "撤回", "Withdraw");
     page_raw(p, "</summary>\n<form method=\"post\" action=\"/follow\">\n");
     page_hidden(p, "lang", p->language);
     page_hidden(p, "receipt", receipt);
     page_hidden(p, "action", "withdraw");
     page_hidden(p, "key", key);
-    page_element(p, "p", "hint", "撤回后我们不再就此与您联系;涉及违法的线索仍可能依法处理。",
+    page_element(p, "p", "hint", "撤回后我们不再就此与您联系；涉及违法的线索仍可能依法处理。",
                  "After withdrawing you will not be contacted about it; a suspected offence may still "
                  "be followed up by law.");
-    page_checkbox(p, "sure", "1", "我确定要撤回", "I am sure");
+    page_flag(p, "sure", "我确定要撤回", "I am sure");
     page_button(p, "danger", "撤回", "Withdraw");
     page_raw(p, "</form></details>\n");
 }
 
-static void show_case(struct page *p, const struct dw_followed *f, const char *receipt)
+static void show_forms(struct page *p, const struct dw_followed *f, const char *receipt, int status)
+{
+    bool may_withdraw = strcmp(f->view.state, "received") == 0 ||
+                        strcmp(f->view.state, "reviewing") == 0 ||
+                        strcmp(f->view.state, "accepted") == 0;
+    bool may_write = strcmp(f->view.state, "withdrawn") != 0 &&
+                     strcmp(f->view.state, "archived") != 0;
+    if (may_write)
+        show_message_form(p, receipt, status);
+    if (may_withdraw)
+        show_withdraw_form(p, receipt, status);
+}
+
+/* `status` is what became of the form that was sent, if one was. */
+static void show_case(struct page *p, const struct dw_followed *f, const char *receipt, int status)
 {
     char day[DW_DAY_TEXT];
     const char *state = f->pending ? "received" : f->view.state;
@@ -224,7 +244,7 @@ static void show_case(struct page *p, const struct dw_followed *f, const char *r
         return;
     show_clocks(p, f);
     show_messages(p, f);
-    show_forms(p, f, receipt);
+    show_forms(p, f, receipt, status);
 }
 
 /* ---- acting ---- */
@@ -233,10 +253,10 @@ static const struct {
     int status;
     const char *zh, *en;
 } refusals[] = {
-    {409, "情况刚刚有变化,请再试一次。", "Something has just changed; please try again."},
+    {409, "情况刚刚有变化，请再试一次。", "Something has just changed; please try again."},
     {422, "现在不能这样做。", "This cannot be done now."},
-    {429, "今天的消息太多了,请明天再写。", "Too many messages today; please write again tomorrow."},
-    {503, "暂时无法保存,没有增加任何内容。请稍后再试。",
+    {429, "今天的消息太多了，请明天再写。", "Too many messages today; please write again tomorrow."},
+    {503, "暂时无法保存，没有增加任何内容。请稍后再试。",
      "It could not be stored just now; nothing was added. Please try again later."},
 };
 
@@ -256,12 +276,12 @@ static int act(struct page *p, const char *digits)
     bool message = strcmp(action, "message") == 0, withdraw = strcmp(action, "withdraw") == 0;
     if (!message && !withdraw)
         return 200;
-    if (message && (!*text || dw_text_chars(text, strlen(text)) > 5000)) {
-        page_alert(p, "请写下内容,不超过 5000 字。", "Please write something, at most 5000 characters.");
+    if (message && (!text[strspn(text, " \t\r\n")] || dw_text_chars(text, strlen(text)) > 5000)) {
+        page_alert(p, "请写下内容，不超过 5000 字。", "Please write something, at most 5000 characters.");
         return 422;
     }
     if (withdraw && !page_has_value(p, "sure", "1")) {
-        page_alert(p, "要撤回,请勾选“我确定要撤回”。", "To withdraw, tick “I am sure”.");
+        page_alert(p, "要撤回，请勾选“我确定要撤回”。", "To withdraw, tick \"I am sure\".");
         return 422;
     }
     DW_AUTO_BUF clean = {0};
@@ -288,7 +308,7 @@ void page_followed(void *app, struct dw_http_request *request)
     begin(&p, web, request);
     const char *receipt = page_value(&p, "receipt");
     if (!dw_receipt_parse(receipt, digits)) {
-        page_alert(&p, "回执号码不对:应为 24 位数字,请核对是否抄错。",
+        page_alert(&p, "回执号码不对：应为 24 位数字，请核对是否抄错。",
                    "This is no receipt: expected 24 digits; please check for a slip.");
         ask_receipt(&p, receipt);
         page_end(&p, 422);
@@ -297,12 +317,12 @@ void page_followed(void *app, struct dw_http_request *request)
     int status = act(&p, digits);
     dw_intake_follow(web->intake, digits, &f);
     if (f.status == 200) {
-        show_case(&p, &f, receipt);
+        show_case(&p, &f, receipt, status);
     } else if (f.status == 404) {
         page_alert(&p, "没有找到这个回执。", "There is no filing with this receipt.");
         ask_receipt(&p, receipt);
     } else {
-        page_alert(&p, "暂时无法查询,请稍后再试。", "It cannot be looked up just now; try again later.");
+        page_alert(&p, "暂时无法查询，请稍后再试。", "It cannot be looked up just now; try again later.");
         ask_receipt(&p, receipt);
         dw_http_set_header(request, "Retry-After", "60");
     }

@@ -57,6 +57,12 @@ static json_t *number_or_text(const char *value)
     return n ? json_integer(strtoll(digits, NULL, 10)) : NULL;
 }
 
+/* A box is ticked or not there; "0" or "false" is neither, and the check names the field. */
+static json_t *flag_or_text(const char *value)
+{
+    return strcmp(value, "1") == 0 ? json_true() : clean_text(value);
+}
+
 static json_t *list_of(const struct dw_http_request *request, const char *name)
 {
     json_t *list = NULL;
@@ -79,7 +85,7 @@ json_t *web_form_to_json(const struct dw_http_request *request)
         const char *value = dw_http_field(request, path, 0);
         json_t *v = form[i].kind == LIST   ? list_of(request, path)
                     : !value               ? NULL
-                    : form[i].kind == FLAG ? json_boolean(*value)
+                    : form[i].kind == FLAG ? flag_or_text(value)
                     : form[i].kind == TEXT ? clean_text(value)
                                            : number_or_text(value);
         if (!v)
@@ -135,6 +141,15 @@ void web_submit(struct web *web, struct dw_http_request *request, const char *ke
     }
     if (read_filing(web, request, &arena, &filing, &ret->problems) != DW_OK) {
         ret->status = ret->problems.items[0].kind == DW_P_SYNTAX ? 400 : 422;
+        (*web->m_refused)++;
+        return;
+    }
+    const char *name;
+    const struct web_file_problem *bad = web_upload_problem(dw_http_upload_of(request), &name);
+    if (bad) {
+        ret->status = bad->status;
+        ret->field = "file";
+        ret->detail = bad->detail;
         (*web->m_refused)++;
         return;
     }

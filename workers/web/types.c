@@ -66,11 +66,32 @@ void file_types_free(struct file_types *t)
     dw_free(t);
 }
 
+/* Where an office document is no more to libmagic than a zip or bytes, its first entry tells. */
+static bool is_office_package(const uint8_t *head, size_t len)
+{
+    static const char *const first[] = {"[Content_Types].xml", "_rels/", "docProps/",
+                                        "customXml/",          "word/",  "xl/"};
+    enum { NAME_AT = 30 };
+    if (len < NAME_AT || memcmp(head, "PK\003\004", 4) != 0)
+        return false;
+    for (size_t i = 0; i < DW_COUNT(first); i++) {
+        size_t n = strlen(first[i]);
+        if (len - NAME_AT >= n && memcmp(head + NAME_AT, first[i], n) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool is_zip_or_bytes(const char *type)
+{
+    return strcmp(type, "application/zip") == 0 || strcmp(type, "application/octet-stream") == 0;
+}
+
 const char *file_types_check(struct file_types *t, const char *name, const void *head, size_t len)
 {
     const char *dot = strrchr(name, '.');
     const char *found = dot && len ? magic_buffer(t->magic, head, len) : NULL;
-    if (!found)
+    if (!found || (is_zip_or_bytes(found) && !is_office_package(head, len)))
         return NULL;
     for (size_t i = 0; i < DW_COUNT(allowed); i++) {
         if (strcasecmp(allowed[i].ending, dot) != 0)

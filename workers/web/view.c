@@ -60,7 +60,7 @@ static json_t *due_json(struct web *web, const struct dw_clock *clock, struct dw
     const struct dw_rule *rule;
     struct dw_due due;
     bool en = is_english(language);
-    if (!web_due(web, clock, arena, &rule, &due))
+    if (clock->ended || !web_due(web, clock, arena, &rule, &due)) /* met: it no longer runs */
         return NULL;
     json_t *steps = json_array();
     for (size_t i = 0; i < due.steps_count; i++) {

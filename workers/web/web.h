@@ -42,6 +42,17 @@ const char *file_types_list(void);
 
 /* ---- submit.c: one filing from any of the forms it comes in ---- */
 
+/* What was wrong with the files of a form.  The API refuses such a request at once; a page takes in
+ * the rest of it, so that nothing typed is lost, and then says so. */
+struct web_file_problem {
+    int status;
+    bool of_one;        /* file, whose name is worth telling */
+    const char *detail; /* for the API */
+    const char *zh, *en;
+};
+/* NULL when nothing was; *ret_name is the file's, or "". */
+const struct web_file_problem *web_upload_problem(void *upload, const char **ret_name);
+
 struct submission {
     int status; /* 202, or 400, 422, 503 */
     struct dw_problems problems;
@@ -79,5 +90,6 @@ void page_filed(void *app, struct dw_http_request *request);
 void page_follow(void *app, struct dw_http_request *request);
 void page_followed(void *app, struct dw_http_request *request);
 void page_style(void *app, struct dw_http_request *request);
+void page_icon(void *app, struct dw_http_request *request);
 
 #endif

@@ -30,7 +30,7 @@ static void start(struct web *web)
 {
     struct dw_error err = {0};
     /* Routes name the rates, which are settings; they live as long as the server. */
-    static struct dw_http_route routes[11];
+    static struct dw_http_route routes[12];
     const struct dw_http_route all[DW_COUNT(routes)] = {
         {"GET", "/", DW_HTTP_NO_BODY, NULL, NULL, false, page_start},
         {"GET", "/file", DW_HTTP_NO_BODY, NULL, NULL, false, page_file},
@@ -38,6 +38,7 @@ static void start(struct web *web)
         {"GET", "/follow", DW_HTTP_NO_BODY, NULL, NULL, false, page_follow},
         {"POST", "/follow", DW_HTTP_FORM, &web->lookups, NULL, true, page_followed},
         {"GET", "/style.css", DW_HTTP_NO_BODY, NULL, NULL, false, page_style},
+        {"GET", "/icon.svg", DW_HTTP_NO_BODY, NULL, NULL, false, page_icon},
         {"POST", "/api/v1/filings", DW_HTTP_MULTIPART, &web->filings, &web_upload, false,
          api_filings},
         {"POST", "/api/v1/status", DW_HTTP_JSON, &web->lookups, NULL, false, api_status},
