@@ -1,0 +1,16 @@
+# Measurements, not tests: nothing here fails for being slow.  `ninja bench` runs them all and prints
+# each figure as a ratio to a limit of the same run.
+add_executable(bench_crypto_limit bench/crypto_limit.c)
+target_link_libraries(bench_crypto_limit PRIVATE dw_envelope PkgConfig::libsodium)
+add_executable(bench_load bench/load.c)
+set_target_properties(bench_crypto_limit bench_load
+                      PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+
+add_custom_target(bench
+  COMMAND ${CMAKE_COMMAND} -E env DENGWEN_BIN=${CMAKE_BINARY_DIR}/bin
+          DENGWEN_BENCH=${CMAKE_BINARY_DIR}/tests
+          /usr/bin/python3 ${CMAKE_CURRENT_LIST_DIR}/bench/run.py
+          --json ${CMAKE_BINARY_DIR}/bench.json
+  DEPENDS bench_crypto_limit bench_load dengwen dengwen-run dengwen-init dengwen-keyd dengwen-broker
+          dengwen-casework dengwen-notify dengwen-desk dengwen-web dengwen-ops dengwen-queue
+  USES_TERMINAL)
