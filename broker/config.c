@@ -106,6 +106,8 @@ static const struct setting settings[] = {
     N("web.max_file_bytes", web.max_file_bytes, "20971520", 1024, 1073741824, "one file"),
     N("web.max_files_bytes", web.max_files_bytes, "52428800", 1024, 4294967296, "all files"),
     N("web.upload_window", web.upload_window, "8", 1, 256, "file chunks on the way to the queue"),
+    N("web.stretches", web.stretches, "0", 0, 256,
+      "memory-hard steps of receipts at once, 8 MiB each; 0: one on each core"),
     N("web.call_timeout_ms", web.call_timeout_ms, "5000", 100, 60000, "an answer from inside"),
     N("web.filings_per_hour", web.filings_per_hour, "20", 1, 1000000000, "per address"),
     N("web.filings_burst", web.filings_burst, "10", 1, 1000000000, "per address, at once"),

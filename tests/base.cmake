@@ -1,6 +1,7 @@
 dw_test(bytes unit dw_base)
 dw_test(layout unit dw_base)
 dw_test(clock unit dw_base)
+dw_test(gate unit dw_base)
 dw_test(config unit dw_base)
 dw_test(mdp unit dw_wire)
 dw_test(queue unit dw_broker)

@@ -58,7 +58,7 @@ struct dw_config {
     struct {
         struct dw_http_limits http;
         int64_t max_files, max_file_bytes, max_files_bytes, upload_window;
-        int64_t call_timeout_ms;
+        int64_t stretches, call_timeout_ms;
         int64_t filings_per_hour, filings_burst, lookups_per_minute, lookups_burst;
         int64_t messages_per_hour, messages_burst;
         int64_t table_size;

@@ -37,9 +37,12 @@ void dw_receipt_format(const char digits[DW_RECEIPT_DIGITS + 1], char out[DW_REC
 /* Takes spaces, hyphens and full-width digits; false unless 24 digits with right check digits. */
 bool dw_receipt_parse(const char *text, char digits[DW_RECEIPT_DIGITS + 1]);
 
-/* 8 MiB and some milliseconds. False when there is no memory for it. */
+/* Argon2id (RFC 9106), one pass over 8 MiB, which is made once (NULL: there is none), serves one call
+ * at a time and is wiped by each. */
+void *dw_stretch_memory_new(void);
+void dw_stretch_memory_free(void *memory);
 bool dw_receipt_stretch(uint8_t y[DW_Y_LEN], const char digits[DW_RECEIPT_DIGITS + 1],
-                        const uint8_t salt[DW_SALT_LEN]);
+                        const uint8_t salt[DW_SALT_LEN], void *memory);
 void dw_receipt_question(uint8_t asked[32], const uint8_t y[DW_Y_LEN]);
 
 struct dw_receipt_keys {

@@ -46,6 +46,7 @@ struct worker {
     pthread_t thread;
     uint32_t number;
     long filings;
+    void *memory; /* of the memory-hard step */
     double part_seconds[PARTS];
     uint8_t text[CANONICAL_LEN];
 };
@@ -82,8 +83,8 @@ static void make_receipt(struct worker *w, struct filing *f)
     snprintf(key, sizeof key, "%08x-%027ld", (unsigned)w->number, w->filings);
     dw_receipt_fingerprint(fp, shared.intake, DW_SLICE(w->text, CANONICAL_LEN));
     dw_receipt_derive(&f->ids, shared.intake, key, fp);
-    if (!dw_receipt_stretch(y, f->ids.receipt, shared.salt))
-        fail("no memory for the memory-hard step");
+    if (!dw_receipt_stretch(y, f->ids.receipt, shared.salt, w->memory))
+        fail("the memory-hard step failed");
     dw_receipt_question(asked, y);
     crypto_generichash(h, sizeof h, asked, sizeof asked, shared.pepper, sizeof shared.pepper);
     dw_receipt_keys(&f->receipt, y, h);
@@ -220,6 +221,8 @@ static void measure(int threads, double for_seconds)
     double began = seconds_of(CLOCK_MONOTONIC), cpu = seconds_of(CLOCK_PROCESS_CPUTIME_ID);
     for (int t = 0; t < threads; t++) {
         workers[t].number = (uint32_t)t;
+        if (!(workers[t].memory = dw_stretch_memory_new()))
+            fail("no memory for the memory-hard step");
         randombytes_buf(workers[t].text, sizeof workers[t].text);
         if (pthread_create(&workers[t].thread, NULL, work, &workers[t]) != 0)
             fail("no thread");
@@ -230,6 +233,8 @@ static void measure(int threads, double for_seconds)
         pthread_join(workers[t].thread, NULL);
     print(workers, threads, seconds_of(CLOCK_MONOTONIC) - began,
           seconds_of(CLOCK_PROCESS_CPUTIME_ID) - cpu);
+    for (int t = 0; t < threads; t++)
+        dw_stretch_memory_free(workers[t].memory);
     dw_free(workers);
 }
 

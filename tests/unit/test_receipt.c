@@ -105,6 +105,27 @@ TEST(digits_are_spread_evenly)
         assert_true(counts[d] > 6600 - 400 && counts[d] < 6600 + 400);
 }
 
+/* libsodium computes the same by code of its own. */
+TEST(the_memory_hard_step_is_argon2id_and_leaves_nothing)
+{
+    uint8_t y[DW_Y_LEN], theirs[DW_Y_LEN], salt[DW_SALT_LEN];
+    enum { BYTES = 8 * 1024 * 1024 };
+    uint8_t *memory = dw_stretch_memory_new();
+    for (int i = 0; i < 20; i++) {
+        char key[20];
+        snprintf(key, sizeof key, "stretch %d", i);
+        struct dw_filing_ids ids = derive(key, "payload");
+        memset(salt, i, sizeof salt);
+        assert_true(dw_receipt_stretch(y, ids.receipt, salt, memory));
+        assert_int_equal(crypto_pwhash(theirs, sizeof theirs, ids.receipt, DW_RECEIPT_DIGITS, salt,
+                                       1, BYTES, crypto_pwhash_ALG_ARGON2ID13), 0);
+        assert_memory_equal(y, theirs, sizeof y);
+        assert_true(sodium_is_zero(memory, BYTES));
+    }
+    assert_false(dw_receipt_stretch(y, "000000000000000000000000", salt, NULL));
+    dw_stretch_memory_free(memory);
+}
+
 /* What every installation of version 1 computes from these digits, this salt and this answer of keyd. */
 TEST(keys_of_a_receipt_are_those_of_version_1)
 {
@@ -115,7 +136,9 @@ TEST(keys_of_a_receipt_are_those_of_version_1)
     struct dw_filing_ids ids = derive("vector", "payload");
     FILE *in = fopen(DW_SOURCE_FOLDER "/tests/vectors/receipt-1.txt", "r");
     assert_non_null(in);
-    assert_true(dw_receipt_stretch(y, ids.receipt, salt));
+    void *memory = dw_stretch_memory_new();
+    assert_true(dw_receipt_stretch(y, ids.receipt, salt, memory));
+    dw_stretch_memory_free(memory);
     dw_receipt_question(asked, y);
     memset(h, 7, sizeof h);
     dw_receipt_keys(&k, y, h);
@@ -145,4 +168,5 @@ RUN(cmocka_unit_test(the_same_key_and_payload_give_the_same_receipt_and_filing),
     cmocka_unit_test(receipts_are_read_however_people_write_them),
     cmocka_unit_test(every_wrong_digit_and_every_swap_of_neighbours_is_noticed),
     cmocka_unit_test(what_is_no_receipt_is_refused), cmocka_unit_test(digits_are_spread_evenly),
+    cmocka_unit_test(the_memory_hard_step_is_argon2id_and_leaves_nothing),
     cmocka_unit_test(keys_of_a_receipt_are_those_of_version_1))

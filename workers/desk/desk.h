@@ -3,6 +3,7 @@
 #ifndef DW_DESK_H
 #define DW_DESK_H
 
+#include "dw/gate.h"
 #include "dw/http.h"
 #include "dw/process.h"
 #include "dw/services.h"
@@ -24,10 +25,7 @@ struct desk {
     struct dw_http *http;
     struct sessions *sessions;
     struct dw_http_rate logins;
-    /* Password work: so many at once, so many waiting. */
-    pthread_mutex_t kdf_lock;
-    pthread_cond_t kdf_free;
-    int64_t kdf_running, kdf_waiting;
+    struct dw_gate kdf; /* password work */
     dw_metric *m_logins, *m_refused, *m_commands, *m_opened;
 };
 

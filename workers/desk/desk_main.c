@@ -104,11 +104,11 @@ static void stop(struct desk *desk)
 
 int main(int argc, char **argv)
 {
-    static struct desk desk = {.kdf_lock = PTHREAD_MUTEX_INITIALIZER,
-                               .kdf_free = PTHREAD_COND_INITIALIZER};
+    static struct desk desk;
     dw_process_start(&desk.process, argc, argv, "desk",
                      "the staff portal: opens cases for members who are logged in", true);
     desk.config = &desk.process.config;
+    dw_gate_init(&desk.kdf, desk.config->desk.kdf_parallel, desk.config->desk.kdf_waiting);
     desk.m_logins = dw_metric_named("dengwen_desk_sessions_total");
     desk.m_refused = dw_metric_named("dengwen_desk_logins_refused_total");
     desk.m_commands = dw_metric_named("dengwen_desk_commands_total");

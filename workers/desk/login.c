@@ -11,32 +11,6 @@
 
 enum { PASSWORD_MIN_CHARS = 10, PASSWORD_MAX = 512 };
 
-/* ---- a place at the password work ---- */
-
-static bool kdf_begin(struct desk *desk)
-{
-    pthread_mutex_lock(&desk->kdf_lock);
-    bool full = desk->kdf_running >= desk->config->desk.kdf_parallel &&
-                desk->kdf_waiting >= desk->config->desk.kdf_waiting;
-    if (!full) {
-        desk->kdf_waiting++;
-        while (desk->kdf_running >= desk->config->desk.kdf_parallel)
-            pthread_cond_wait(&desk->kdf_free, &desk->kdf_lock);
-        desk->kdf_waiting--;
-        desk->kdf_running++;
-    }
-    pthread_mutex_unlock(&desk->kdf_lock);
-    return !full;
-}
-
-static void kdf_end(struct desk *desk)
-{
-    pthread_mutex_lock(&desk->kdf_lock);
-    desk->kdf_running--;
-    pthread_cond_signal(&desk->kdf_free);
-    pthread_mutex_unlock(&desk->kdf_lock);
-}
-
 /* ---- reading ---- */
 
 static void name_unknown(struct dw_http_request *request, json_t *json, const char *const *names,
@@ -62,16 +36,9 @@ static void name_unknown(struct dw_http_request *request, json_t *json, const ch
 static json_t *read_texts(struct dw_http_request *request, const char *const *names,
                           const char **values, size_t count)
 {
-    struct dw_slice body = dw_http_body(request);
-    json_error_t why;
-    json_t *json = json_loadb((const char *)body.data, body.len, JSON_REJECT_DUPLICATES, &why);
+    json_t *json = dw_http_json_body(request);
     size_t found = 0;
-    if (!json_is_object(json)) {
-        dw_http_problem(request, 400, "", "expected a JSON object without repeated fields");
-        json_decref(json);
-        return NULL;
-    }
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; json && i < count; i++) {
         values[i] = json_string_value(json_object_get(json, names[i]));
         found += values[i] != NULL;
         if (!values[i] || strlen(values[i]) > PASSWORD_MAX) {
@@ -80,7 +47,7 @@ static json_t *read_texts(struct dw_http_request *request, const char *const *na
             return NULL;
         }
     }
-    if (json_object_size(json) != found) {
+    if (json && json_object_size(json) != found) {
         name_unknown(request, json, names, count);
         json_decref(json);
         return NULL;
@@ -149,7 +116,7 @@ static bool unlock(struct desk *desk, struct dw_http_request *request, const cha
     reply_free(&reply);
     if (!good)
         return false;
-    if (!kdf_begin(desk)) {
+    if (!dw_gate_enter(&desk->kdf)) {
         dw_http_set_header(request, "Retry-After", "2");
         dw_http_problem(request, 503, "", "too many logins at once; try again");
         return false;
@@ -157,7 +124,7 @@ static bool unlock(struct desk *desk, struct dw_http_request *request, const cha
     good = params.memory_mib >= 8 && params.memory_mib <= 4096 && params.operations >= 1 &&
            dw_password_stretch(password, params.salt, params.operations, params.memory_mib,
                                wrap_key, login.proof);
-    kdf_end(desk);
+    dw_gate_leave(&desk->kdf);
     if (!good) {
         dw_http_problem(request, 503, "", "no memory to check the password");
         return false;
@@ -243,7 +210,7 @@ static bool enrol(struct desk *desk, struct dw_http_request *request, const char
     reply_free(&reply);
     if (!good && !unknown)
         return false;
-    if (!kdf_begin(desk)) {
+    if (!dw_gate_enter(&desk->kdf)) {
         dw_http_set_header(request, "Retry-After", "2");
         dw_http_problem(request, 503, "", "too many logins at once; try again");
         return false;
@@ -252,7 +219,7 @@ static bool enrol(struct desk *desk, struct dw_http_request *request, const char
                                        (int32_t)desk->config->desk.kdf_operations,
                                        (int32_t)desk->config->desk.kdf_memory_mib, keys,
                                        &err) == DW_OK;
-    kdf_end(desk);
+    dw_gate_leave(&desk->kdf);
     if (!good) { /* the same answer for a user nobody invited */
         dw_http_problem(request, 403, "code", "the one-time code is not the one for this user");
         return false;

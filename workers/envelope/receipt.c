@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { RANDOM_DIGITS = 22, STRETCH_PASSES = 1, STRETCH_BYTES = 8 * 1024 * 1024 };
+enum { RANDOM_DIGITS = 22 };
 
 void dw_receipt_fingerprint(uint8_t fp[32], const uint8_t secret[DW_INTAKE_SECRET_LEN],
                             struct dw_slice canonical)
@@ -131,13 +131,6 @@ bool dw_receipt_parse(const char *text, char digits[DW_RECEIPT_DIGITS + 1])
     }
     digits[count] = 0;
     return count == DW_RECEIPT_DIGITS && mod97(digits, DW_RECEIPT_DIGITS) == 1;
-}
-
-bool dw_receipt_stretch(uint8_t y[DW_Y_LEN], const char digits[DW_RECEIPT_DIGITS + 1],
-                        const uint8_t salt[DW_SALT_LEN])
-{
-    return crypto_pwhash(y, DW_Y_LEN, digits, DW_RECEIPT_DIGITS, salt, STRETCH_PASSES,
-                         STRETCH_BYTES, crypto_pwhash_ALG_ARGON2ID13) == 0;
 }
 
 void dw_receipt_question(uint8_t asked[32], const uint8_t y[DW_Y_LEN])

@@ -2,6 +2,7 @@
 
 #include "dw/process.h"
 
+#include <sched.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
@@ -53,6 +54,27 @@ static enum dw_result load_data(struct dw_intake *in, struct dw_error *err)
     return result;
 }
 
+/* The step takes 8 MiB and nothing but time of a core: more at once than cores only push each other
+ * out of the caches. */
+static int64_t stretches_at_once(const struct dw_config *config)
+{
+    cpu_set_t cores;
+    int64_t wanted = config->web.stretches;
+    if (wanted == 0)
+        wanted = sched_getaffinity(0, sizeof cores, &cores) == 0 ? CPU_COUNT(&cores) : 1;
+    return wanted < STRETCHES_MAX ? wanted : STRETCHES_MAX;
+}
+
+static enum dw_result make_memory(struct dw_intake *in, struct dw_error *err)
+{
+    for (int64_t i = 0; i < in->stretching.at_once; i++)
+        if (!(in->memory[i] = dw_stretch_memory_new())) {
+            dw_error_set(err, "web.stretches", "expected fewer: there is no memory for so many");
+            return DW_RETRY;
+        }
+    return DW_OK;
+}
+
 enum dw_result dw_intake_new(const struct dw_config *config, const char *role,
                              struct dw_intake **ret, struct dw_error *err)
 {
@@ -60,7 +82,10 @@ enum dw_result dw_intake_new(const struct dw_config *config, const char *role,
     in->config = config;
     in->role = role;
     in->keyd = dw_keyd_new(config);
-    enum dw_result result = load_keys(in, err);
+    dw_gate_init(&in->stretching, stretches_at_once(config), INT64_MAX);
+    enum dw_result result = make_memory(in, err);
+    if (result == DW_OK)
+        result = load_keys(in, err);
     if (result == DW_OK)
         result = load_data(in, err);
     if (result != DW_OK) {
@@ -77,6 +102,9 @@ void dw_intake_free(struct dw_intake *in)
         return;
     dw_bus_free(in->bus);
     dw_keyd_free(in->keyd);
+    dw_gate_end(&in->stretching);
+    for (size_t i = 0; i < STRETCHES_MAX; i++)
+        dw_stretch_memory_free(in->memory[i]);
     dw_directory_watch_free(in->directory);
     if (in->signer.secret)
         dw_signer_free(&in->signer);
@@ -144,10 +172,24 @@ void secrets_free(struct secrets *s)
     sodium_free(s); /* which wipes it */
 }
 
+static bool stretch(struct dw_intake *in, const struct dw_directory *dir, const char *digits,
+                    uint8_t y[DW_Y_LEN])
+{
+    size_t i = 0;
+    void *memory;
+    dw_gate_enter(&in->stretching); /* so one of them is free */
+    while (!(memory = atomic_exchange(&in->memory[i], NULL)))
+        i = (i + 1) % (size_t)in->stretching.at_once;
+    bool good = dw_receipt_stretch(y, digits, dir->salt, memory);
+    atomic_store(&in->memory[i], memory);
+    dw_gate_leave(&in->stretching);
+    return good;
+}
+
 enum dw_result open_receipt(struct dw_intake *in, const struct dw_directory *dir,
                             const char *digits, struct secrets *s)
 {
-    if (!dw_receipt_stretch(s->y, digits, dir->salt))
+    if (!stretch(in, dir, digits, s->y))
         return DW_RETRY;
     dw_receipt_question(s->asked, s->y);
     enum dw_result result = dw_keyd_receipt(in->keyd, s->asked, s->h);

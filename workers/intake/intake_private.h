@@ -2,13 +2,15 @@
 #ifndef DW_INTAKE_PRIVATE_H
 #define DW_INTAKE_PRIVATE_H
 
+#include "dw/gate.h"
 #include "dw/intake.h"
 #include "dw/keyd.h"
 #include "dw/wire.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
-enum { INTAKE_ARENA_MAX = 64 * 1024 * 1024 };
+enum { INTAKE_ARENA_MAX = 64 * 1024 * 1024, STRETCHES_MAX = 256 };
 
 struct dw_intake {
     const struct dw_config *config;
@@ -16,6 +18,9 @@ struct dw_intake {
     struct dw_directory_watch *directory;
     struct dw_bus *bus;
     struct dw_keyd *keyd;
+    /* For the memory-hard step, as many at once as `memory` has; taken: NULL. */
+    struct dw_gate stretching;
+    _Atomic(void *) memory[STRETCHES_MAX];
     struct dw_signer signer;
     uint8_t *secret; /* of filing ids and receipts, locked */
     struct dw_calendar *calendar;
