@@ -7,12 +7,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PART(name, program) {name, program, "dengwen_run_restarts_" name "_total"}
+#define PART(name, program, nice) {name, program, nice, "dengwen_run_restarts_" name "_total"}
 
 const struct dw_part dw_parts[DW_PARTS] = {
-    PART("ops", "ops"),       PART("keyd", "keyd"), PART("broker", "broker"),
-    PART("case", "casework"), PART("notify", "notify"), PART("desk", "desk"),
-    PART("web", "web"),
+    PART("ops", "ops", 0),       PART("keyd", "keyd", 0),      PART("broker", "broker", 0),
+    PART("case", "casework", 5), PART("notify", "notify", 10), PART("desk", "desk", 0),
+    PART("web", "web", 0),
 };
 
 static char *executable_in(const char *folder, const char *program)

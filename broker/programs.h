@@ -12,6 +12,7 @@
 struct dw_part {
     const char *name;
     const char *program;
+    int nice;             /* who waits for a receipt goes before what is durable already */
     const char *restarts; /* the metric that counts how often the supervisor started it again */
 };
 

@@ -135,6 +135,7 @@ static _Noreturn void become(const struct loop *l, size_t part, pid_t supervisor
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != supervisor)
         _exit(DW_EXIT_RETRY);
     setpgid(0, 0);
+    (void)!nice(dw_parts[part].nice);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     signal(SIGPIPE, SIG_DFL);
