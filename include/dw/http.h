@@ -90,6 +90,8 @@ const char *dw_http_query(const struct dw_http_request *request, const char *nam
 const char *dw_http_header(const struct dw_http_request *request, const char *name);
 bool dw_http_is_form(const struct dw_http_request *request); /* not JSON */
 struct dw_slice dw_http_body(const struct dw_http_request *request);
+/* The body as a JSON object, which the caller owns; NULL after it has answered what is wrong. */
+json_t *dw_http_json_body(struct dw_http_request *request);
 /* Fields of a form, in order of arrival; n counts fields of the same name. NULL when absent. */
 const char *dw_http_field(const struct dw_http_request *request, const char *name, size_t n);
 size_t dw_http_fields(const struct dw_http_request *request);

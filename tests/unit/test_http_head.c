@@ -52,7 +52,7 @@ static void parse(struct parsed *p, const char *text)
 static int check(const char *text)
 {
     static struct parsed p;
-    const char *problem;
+    struct dw_http_head_problem problem;
     parse(&p, text);
     return dw_http_head_check(&p.head, 30, &problem);
 }
@@ -60,7 +60,7 @@ static int check(const char *text)
 static void a_sound_head_is_let_through(void **state)
 {
     static struct parsed p;
-    const char *problem;
+    struct dw_http_head_problem problem;
     DW_AUTO_ARENA memory = {0};
     dw_arena_init(&memory, 65536);
     parse(&p, "POST /a/b?c=d HTTP/1.1\r\nHost: h:80\r\nX:\r\nContent-Length:  \t12\r\n"
@@ -114,7 +114,7 @@ static void a_head_that_can_be_read_in_two_ways_is_not(void **state)
 static void what_was_cut_or_folded_leaves_a_gap(void **state)
 {
     static struct parsed p;
-    const char *problem;
+    struct dw_http_head_problem problem;
     static const char text[] = "POST /a HTTP/1.1\r\nHost: a\r\nX: one\r\nY: two\r\n\r\n";
     parse(&p, text);
     p.lines[1].value_len = 1; /* a NUL was in it */

@@ -46,17 +46,12 @@ static bool read_wish(struct dw_http_request *request, struct wish *w)
 {
     static const char *const known[] = {"command", "version", "text",   "reason",
                                         "to",      "outcome", "with_internal"};
-    struct dw_slice body = dw_http_body(request);
-    json_error_t why;
     const char *name, *wrong = NULL;
     char unknown[64];
     json_t *value;
-    *w = (struct wish){.version = -1};
-    w->json = json_loadb((const char *)body.data, body.len, JSON_REJECT_DUPLICATES, &why);
-    if (!json_is_object(w->json)) {
-        dw_http_problem(request, 400, "", "expected a JSON object without repeated fields");
+    *w = (struct wish){.json = dw_http_json_body(request), .version = -1};
+    if (!w->json)
         return false;
-    }
     json_object_foreach(w->json, name, value)
     {
         size_t i = 0;
@@ -84,7 +79,8 @@ static bool read_wish(struct dw_http_request *request, struct wish *w)
         wrong = "command";
     else if (w->version < 1 || w->version > INT32_MAX)
         wrong = "version";
-    else if (len && (!dw_text_is_clean(w->text, len, "\n\t") ||
+    else if (len && (strspn(w->text, " \t\n") == len ||
+                     !dw_text_is_clean(w->text, len, "\n\t") ||
                      dw_text_chars(w->text, len) > TEXT_MAX_CHARS))
         wrong = "text";
     if (wrong)

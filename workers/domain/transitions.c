@@ -3,6 +3,7 @@
  * `dengwen states` prints it; the diagram in the README is that output. */
 #include "dw/case.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define NONE DW_LISTS
@@ -125,6 +126,23 @@ static bool fits(const struct dw_case *c, const struct dw_transition *t)
     return closing == c->transfer_received;
 }
 
+/* Says which commands there are for those of this kind. */
+static void refuse_command(const struct dw_actor *actor, struct dw_error *err)
+{
+    char names[256] = "";
+    size_t len = 0;
+    const char *last = "";
+    for (size_t i = 0; i < DW_COUNT(table) && len < sizeof names; i++) {
+        bool reporter = table[i].by == DW_BY_REPORTER;
+        if (table[i].by == DW_BY_INTAKE || reporter != (actor->type == DW_ACTOR_REPORTER) ||
+            strcmp(table[i].command, last) == 0)
+            continue;
+        last = table[i].command;
+        len += (size_t)snprintf(names + len, sizeof names - len, "%s%s", len ? ", " : "", last);
+    }
+    dw_error_set(err, "command", "expected one of %s", names);
+}
+
 const struct dw_transition *dw_case_transition(const struct dw_case *c, const char *command,
                                                const struct dw_actor *actor,
                                                const struct dw_routing *routing, int *status,
@@ -144,7 +162,7 @@ const struct dw_transition *dw_case_transition(const struct dw_case *c, const ch
     }
     *status = in_state ? 403 : 422;
     if (!known)
-        dw_error_set(err, "command", "there is no such command");
+        refuse_command(actor, err);
     else if (in_state)
         dw_error_set(err, "command", "your role or body may not do %s with this case",
                      command);

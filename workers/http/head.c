@@ -86,50 +86,60 @@ static size_t count_of(const struct dw_http_head *head, const char *name)
     return n;
 }
 
-static const char *lines_problem(const struct dw_http_head *head)
+static struct dw_http_head_problem line_problem(const struct dw_http_head_line *line)
+{
+    if (!is_token(line->name, line->name_len))
+        return (struct dw_http_head_problem){"", "a header field has a bad name"};
+    if (!is_value(line->value, line->value_len))
+        return (struct dw_http_head_problem){"", "a header field has a control character"};
+    if (is_named(line, "Host") && !is_visible(line->value, line->value_len))
+        return (struct dw_http_head_problem){"Host", "the Host is empty or has a blank"};
+    if (is_named(line, "Content-Length") &&
+        (line->value_len == 0 || line->value_len > LENGTH_DIGITS_MAX ||
+         strspn(line->value, "0123456789") != line->value_len))
+        return (struct dw_http_head_problem){"Content-Length", "Content-Length is not a number"};
+    return (struct dw_http_head_problem){0};
+}
+
+static struct dw_http_head_problem lines_problem(const struct dw_http_head *head)
 {
     for (size_t i = 0; i < head->count; i++) {
-        const struct dw_http_head_line *line = &head->lines[i];
-        if (!is_token(line->name, line->name_len))
-            return "a header field has a bad name";
-        if (!is_value(line->value, line->value_len))
-            return "a header field has a control character";
-        if (is_named(line, "Host") && !is_visible(line->value, line->value_len))
-            return "the Host is empty or has a blank";
-        if (!is_named(line, "Content-Length"))
-            continue;
-        if (line->value_len == 0 || line->value_len > LENGTH_DIGITS_MAX ||
-            strspn(line->value, "0123456789") != line->value_len)
-            return "Content-Length is not a number";
+        struct dw_http_head_problem problem = line_problem(&head->lines[i]);
+        if (problem.detail)
+            return problem;
     }
     for (size_t i = 0; i < DW_COUNT(only_once); i++)
         if (count_of(head, only_once[i]) > 1)
-            return "a header field that may come once came twice";
+            return (struct dw_http_head_problem){only_once[i],
+                                                 "a header field that may come once came twice"};
     if (count_of(head, "Transfer-Encoding") > 0)
-        return "Transfer-Encoding is not taken here; send a Content-Length";
+        return (struct dw_http_head_problem){
+            "Transfer-Encoding", "Transfer-Encoding is not taken here; send a Content-Length"};
     if (count_of(head, "Host") == 0 && strcmp(head->version, "HTTP/1.0") != 0)
-        return "the Host is missing";
-    return NULL;
+        return (struct dw_http_head_problem){"Host", "the Host is missing"};
+    return (struct dw_http_head_problem){0};
+}
+
+static int refuse(int status, const char *detail, struct dw_http_head_problem *ret_problem)
+{
+    *ret_problem = (struct dw_http_head_problem){"", detail};
+    return status;
 }
 
 int dw_http_head_check(const struct dw_http_head *head, int64_t max_headers,
-                       const char **ret_problem)
+                       struct dw_http_head_problem *ret_problem)
 {
-    *ret_problem = "the address is too long";
     if (strlen(head->uri) > DW_URI_MAX)
-        return 414;
-    *ret_problem = "there are too many header fields, or they are too long";
+        return refuse(414, "the address is too long", ret_problem);
     if ((int64_t)head->count > max_headers || head->bytes > DW_HEAD_MAX)
-        return 431;
-    *ret_problem = "the request is malformed";
+        return refuse(431, "there are too many header fields, or they are too long", ret_problem);
     if (!lies_as_sent(head) || !is_token(head->method, strlen(head->method)) ||
         strncmp(head->version, "HTTP/1.", 7) != 0)
-        return 400;
-    *ret_problem = "the address is not a path of visible ASCII characters";
+        return refuse(400, "the request is malformed", ret_problem);
     if (!is_visible(head->uri, strlen(head->uri)) || *head->uri != '/')
-        return 400;
+        return refuse(400, "the address is not a path of visible ASCII characters", ret_problem);
     *ret_problem = lines_problem(head);
-    return *ret_problem ? 400 : 0;
+    return ret_problem->detail ? 400 : 0;
 }
 
 bool dw_http_head_keep(struct dw_http_head *head, struct dw_arena *memory)

@@ -51,10 +51,14 @@ struct dw_http_head {
     struct dw_http_head_line *lines;
     size_t count;
 };
+struct dw_http_head_problem {
+    const char *field; /* of the header, or "" */
+    const char *detail;
+};
 /* 0, or the status of a refusal after which the connection must close.  The strings lie where
  * libmicrohttpd has parsed them. */
 int dw_http_head_check(const struct dw_http_head *head, int64_t max_headers,
-                       const char **ret_problem);
+                       struct dw_http_head_problem *ret_problem);
 /* Copies what was checked, trimmed and NUL-terminated; false when out of room. */
 bool dw_http_head_keep(struct dw_http_head *head, struct dw_arena *memory);
 const char *dw_http_head_value(const struct dw_http_head *head, const char *name);

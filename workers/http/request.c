@@ -1,6 +1,9 @@
 /* request.c - a request's life, and what a route may ask it. */
 #include "http_private.h"
 
+#include "dw/log.h"
+
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -89,6 +92,36 @@ bool dw_http_is_form(const struct dw_http_request *request)
 struct dw_slice dw_http_body(const struct dw_http_request *request)
 {
     return dw_buf_slice(&request->body);
+}
+
+/* jansson stops behind the second of two equal names. */
+static void refuse_duplicate(struct dw_http_request *request, struct dw_slice body, size_t end)
+{
+    char name[64];
+    size_t from = end > 0 && end <= body.len ? --end : 0;
+    while (from > 0 && body.data[from - 1] != '"')
+        from--;
+    dw_http_problem(request, 422,
+                    dw_printable(name, sizeof name, (const char *)body.data + from, end - from),
+                    "the field comes twice");
+}
+
+json_t *dw_http_json_body(struct dw_http_request *request)
+{
+    struct dw_slice body = dw_http_body(request);
+    json_error_t error = {0};
+    json_t *json = json_loadb((const char *)body.data, body.len, JSON_REJECT_DUPLICATES, &error);
+    bool twice = !json && json_error_code(&error) == json_error_duplicate_key;
+    size_t end = (size_t)error.position;
+    sodium_memzero(&error, sizeof error); /* it quotes the text it stopped at */
+    if (json_is_object(json))
+        return json;
+    json_decref(json);
+    if (twice)
+        refuse_duplicate(request, body, end);
+    else
+        dw_http_problem(request, 400, "", "expected a JSON object");
+    return NULL;
 }
 
 const char *dw_http_field(const struct dw_http_request *request, const char *name, size_t n)

@@ -39,7 +39,7 @@ static bool read_head(struct dw_http_request *request, const char *method, const
         MHD_get_connection_info(request->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
     struct dw_http_head *head = &request->head;
     struct reading reading = {head, (size_t)limits->max_headers};
-    const char *problem;
+    struct dw_http_head_problem problem;
     *head = (struct dw_http_head){.method = method,
                                   .version = version,
                                   .uri = request->uri,
@@ -50,10 +50,10 @@ static bool read_head(struct dw_http_request *request, const char *method, const
     int status = dw_http_head_check(head, limits->max_headers, &problem);
     if (status == 0 && !dw_http_head_keep(head, &request->memory)) {
         status = 431;
-        problem = "the header fields are too long";
+        problem = (struct dw_http_head_problem){"", "the header fields are too long"};
     }
     if (status)
-        dw_http_request_refuse(request, status, "", problem);
+        dw_http_request_refuse(request, status, problem.field, problem.detail);
     return status == 0;
 }
 
