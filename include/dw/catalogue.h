@@ -25,6 +25,7 @@ enum dw_list {
     DW_OUTCOMES,   /* of a decision */
     DW_AMOUNTS,    /* bands; `from` yuan */
     DW_STATES,     /* "received" ... with the sentence a reporter reads */
+    DW_PRIVACY,    /* sections of the privacy notice: heading, paragraph, basis */
     DW_LISTS
 };
 

@@ -89,6 +89,18 @@ async function openForm(v) {
   await v.look('form');
 }
 
+// The notice opens beside the form, so that nothing typed is lost.
+async function privacy(v) {
+  const opened = v.page.context().waitForEvent('page');
+  await v.page.locator('form a[href^="/privacy"]').click();
+  const notice = await opened;
+  await notice.waitForLoadState();
+  assert.match(await notice.title(), v.en ? /Privacy notice/ : /隐私说明/);
+  assert.ok(await notice.locator('h2').count() >= 5);
+  assert.match(await notice.locator('main').innerText(), /《个人信息保护法》/);
+  await notice.close();
+}
+
 // The other page in the other language and back: each link leads to the same page.
 async function languageOfForm(v) {
   await v.page.locator('a.language').click();
@@ -295,6 +307,7 @@ for (const language of ['zh-CN', 'en'])
           ['start page and language', () => startAndSwitchLanguage(v)],
           ['the form', () => openForm(v)],
           ['the form in the other language', () => languageOfForm(v)],
+          ['the privacy notice', () => privacy(v)],
           ['an incomplete form loses nothing', () => incompleteForm(v)],
           ['a complete one with two files gives a receipt',
            async () => { receipt = await completeForm(v); }],

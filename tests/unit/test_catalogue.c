@@ -27,6 +27,7 @@ static void every_list_has_its_terms(void **state)
         [DW_ACTS] = 46,     [DW_COMPLAINTS] = 7, [DW_SERVICES] = 35, [DW_DISTRICTS] = 38,
         [DW_AGAINST] = 8,   [DW_RELATIONS] = 7,  [DW_REFUSALS] = 11, [DW_TRANSFERS] = 7,
         [DW_RETURNS] = 5,   [DW_OUTCOMES] = 5,   [DW_AMOUNTS] = 7,   [DW_STATES] = 9,
+        [DW_PRIVACY] = 6,
     };
     for (size_t i = 0; i < DW_LISTS; i++)
         assert_int_equal(dw_terms_count(catalogue, (enum dw_list)i), counts[i]);

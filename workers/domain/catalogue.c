@@ -46,6 +46,7 @@ static const cyaml_schema_field_t catalogue_fields[] = {
     LIST("outcomes", DW_OUTCOMES),
     LIST("amounts", DW_AMOUNTS),
     LIST("states", DW_STATES),
+    LIST("privacy", DW_PRIVACY),
     CYAML_FIELD_END,
 };
 static const cyaml_schema_value_t catalogue_schema = {

@@ -93,16 +93,11 @@ static void free_asked(struct asked *a)
 static bool read_asked(struct dw_http_request *request, bool with_text, struct asked *ret)
 {
     static const char *const known[] = {"receipt", "text"};
-    struct dw_slice body = dw_http_body(request);
-    json_error_t why;
     const char *name;
     json_t *value;
-    *ret = (struct asked){0};
-    ret->json = json_loadb((const char *)body.data, body.len, JSON_REJECT_DUPLICATES, &why);
-    if (!json_is_object(ret->json)) {
-        dw_http_problem(request, 400, "", "expected a JSON object without repeated fields");
+    *ret = (struct asked){.json = dw_http_json_body(request)};
+    if (!ret->json)
         return false;
-    }
     json_object_foreach(ret->json, name, value)
     {
         bool fine = strcmp(name, known[0]) == 0 || (with_text && strcmp(name, known[1]) == 0);
@@ -245,7 +240,8 @@ void api_catalogue(void *app, struct dw_http_request *request)
                  {"against", DW_AGAINST},     {"relations", DW_RELATIONS},
                  {"amounts", DW_AMOUNTS},     {"states", DW_STATES},
                  {"refusals", DW_REFUSALS},   {"transfers", DW_TRANSFERS},
-                 {"returns", DW_RETURNS},     {"outcomes", DW_OUTCOMES}};
+                 {"returns", DW_RETURNS},     {"outcomes", DW_OUTCOMES},
+                 {"privacy", DW_PRIVACY}};
     struct web *web = app;
     const struct dw_catalogue *catalogue = dw_intake_catalogue(web->intake);
     const char *language = web_language(request, "zh-CN");

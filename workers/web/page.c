@@ -116,6 +116,15 @@ void page_begin(struct page *p, struct web *web, struct dw_http_request *request
     page_element(p, "h1", "", title_zh, title_en);
 }
 
+void page_privacy_link(struct page *p)
+{
+    page_raw(p, "<p><a target=\"_blank\" rel=\"noopener\"");
+    href(p, "/privacy", p->en);
+    page_raw(p, ">");
+    page_say(p, "隐私说明（在新窗口打开）", "Privacy notice (opens in a new window)");
+    page_raw(p, "</a></p>\n");
+}
+
 void page_end(struct page *p, int status)
 {
     page_raw(p, "</main>\n<footer><div class=\"width\">");
@@ -126,7 +135,9 @@ void page_end(struct page *p, int status)
              "本网站不使用 Cookie，也不记录您的网络地址。离开后请同时清除浏览器历史记录。",
              "This site uses no cookies and keeps no record of your address. After leaving, clear "
              "your browser's history too.");
-    page_raw(p, "</p></div></footer>\n</body>\n</html>\n");
+    page_raw(p, "</p>\n");
+    page_privacy_link(p);
+    page_raw(p, "</div></footer>\n</body>\n</html>\n");
     dw_http_set_header(p->request, "Content-Language", p->language);
     dw_http_html(p->request, status, &p->out);
     dw_buf_free(&p->out);

@@ -19,6 +19,8 @@ struct page {
 void page_begin(struct page *p, struct web *web, struct dw_http_request *request,
                 const char *title_zh, const char *title_en);
 /* Ends the page and answers with it. */
+/* In a window of its own, so that what is typed in a form stays. */
+void page_privacy_link(struct page *p);
 void page_end(struct page *p, int status);
 
 void page_raw(struct page *p, const char *html);                  /* markup of ours */

@@ -45,6 +45,30 @@ void page_start(void *app, struct dw_http_request *request)
     page_end(&p, 200);
 }
 
+/* ---- the privacy notice ---- */
+
+void page_privacy(void *app, struct dw_http_request *request)
+{
+    struct page p;
+    const struct dw_catalogue *catalogue = dw_intake_catalogue(((struct web *)app)->intake);
+    page_begin(&p, app, request, "隐私说明", "Privacy notice");
+    page_raw(&p, "<p class=\"hint\">");
+    page_say(&p, "版本：", "Version: ");
+    page_text(&p, dw_catalogue_privacy_version(catalogue));
+    page_raw(&p, "</p>\n");
+    for (size_t i = 0; i < dw_terms_count(catalogue, DW_PRIVACY); i++) {
+        const struct dw_term *t = dw_term_at(catalogue, DW_PRIVACY, i);
+        page_element(&p, "h2", "", t->zh, t->en);
+        page_element(&p, "p", "", t->note_zh, t->note_en);
+        if (!*t->basis)
+            continue;
+        page_raw(&p, "<p class=\"hint\" lang=\"zh-CN\">");
+        page_text(&p, t->basis);
+        page_raw(&p, "</p>\n");
+    }
+    page_end(&p, 200);
+}
+
 /* ---- the form ---- */
 
 static bool is_complaint(const struct page *p)
@@ -207,10 +231,11 @@ static void show_form(struct page *p, const char *key)
     show_files(p);
     show_person(p);
     page_fieldset(p, "send", "六、提交", "6. Send");
+    page_privacy_link(p);
     page_flag(p, "truthful",
-                  "我保证所述属实；我知道捏造事实要承担法律责任。我已阅读并同意隐私说明（2026-1）。",
-                  "What I say is true to my knowledge; I know that inventing facts is punishable. I have "
-                  "read and accept the privacy notice (2026-1).");
+              "我保证所述属实；我知道捏造事实要承担法律责任。我已阅读并同意隐私说明。",
+              "What I say is true to my knowledge; I know that inventing facts is punishable. I have "
+              "read and accept the privacy notice.");
     page_fieldset_end(p);
     if (is_complaint(p))
         page_button(p, "", "提交投诉", "Send the complaint");

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ARENA_MAX = 4 * 1024 * 1024 };
+enum { ARENA_MAX = 4 * 1024 * 1024, PATH_LEN = 64 };
 
 /* ---- fields of the form ---- */
 
@@ -75,19 +75,39 @@ static json_t *list_of(const struct dw_http_request *request, const char *name)
     return list;
 }
 
+static void path_of(size_t i, char path[PATH_LEN])
+{
+    snprintf(path, PATH_LEN, "%s%s%s", form[i].object ? form[i].object : "",
+             form[i].object ? "." : "", form[i].name);
+}
+
+static bool is_known(const char *name)
+{
+    char path[PATH_LEN];
+    for (size_t i = 0; i < DW_COUNT(form); i++) {
+        path_of(i, path);
+        if (strcmp(name, path) == 0)
+            return true;
+    }
+    return strcmp(name, "key") == 0 || strcmp(name, "lang") == 0;
+}
+
 json_t *web_form_to_json(const struct dw_http_request *request)
 {
     json_t *root = json_object();
+    for (size_t i = 0; i < dw_http_fields(request); i++)
+        if (!is_known(dw_http_field_name(request, i))) /* the check names it too */
+            json_object_set_new_nocheck(root, dw_http_field_name(request, i), json_null());
     for (size_t i = 0; i < DW_COUNT(form); i++) {
-        char path[64];
-        snprintf(path, sizeof path, "%s%s%s", form[i].object ? form[i].object : "",
-                 form[i].object ? "." : "", form[i].name);
+        char path[PATH_LEN];
+        path_of(i, path);
         const char *value = dw_http_field(request, path, 0);
-        json_t *v = form[i].kind == LIST   ? list_of(request, path)
-                    : !value               ? NULL
-                    : form[i].kind == FLAG ? flag_or_text(value)
-                    : form[i].kind == TEXT ? clean_text(value)
-                                           : number_or_text(value);
+        bool twice = dw_http_field(request, path, 1) != NULL; /* a list where none belongs */
+        json_t *v = form[i].kind == LIST || twice ? list_of(request, path)
+                    : !value                      ? NULL
+                    : form[i].kind == FLAG        ? flag_or_text(value)
+                    : form[i].kind == TEXT        ? clean_text(value)
+                                                  : number_or_text(value);
         if (!v)
             continue;
         json_t *object = root;
@@ -105,6 +125,11 @@ json_t *web_form_to_json(const struct dw_http_request *request)
 
 /* ---- submitting ---- */
 
+bool web_is_page(const struct dw_http_request *request)
+{
+    return strcmp(dw_http_path(request), "/file") == 0;
+}
+
 static enum dw_result read_filing(struct web *web, struct dw_http_request *request,
                                   struct dw_arena *arena, struct dw_filing *filing,
                                   struct dw_problems *problems)
@@ -113,16 +138,16 @@ static enum dw_result read_filing(struct web *web, struct dw_http_request *reque
     const struct dw_routing *routing = dw_intake_routing(web->intake);
     dw_day today = dw_day_of(dw_now());
     struct dw_slice text = dw_http_body(request);
+    if (web_is_page(request)) {
+        json_t *json = web_form_to_json(request);
+        enum dw_result result =
+            dw_filing_check(json, catalogue, routing, "web", today, arena, filing, problems);
+        json_decref(json);
+        return result;
+    }
     if (dw_http_is_form(request)) {
         const char *part = dw_http_field(request, "filing", 0);
         text = part ? dw_slice_of(part) : web_upload_filing(dw_http_upload_of(request));
-        if (!text.len) {
-            json_t *json = web_form_to_json(request);
-            enum dw_result result = dw_filing_check(json, catalogue, routing, "web", today, arena,
-                                                    filing, problems);
-            json_decref(json);
-            return result;
-        }
     }
     return dw_filing_parse(text, catalogue, routing, "web", today, arena, filing, problems);
 }

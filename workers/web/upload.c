@@ -57,7 +57,7 @@ static void *begin(void *app, struct dw_http_request *request)
     struct files *f = dw_alloc(sizeof *f);
     f->web = app;
     f->request = request;
-    f->page = strcmp(dw_http_path(request), "/file") == 0;
+    f->page = web_is_page(request);
     dw_buf_init(&f->filing, (size_t)f->web->config->web.http.max_body_bytes);
     return f;
 }
@@ -120,7 +120,7 @@ static int file_begin(void *upload, const char *field, const char *filename, con
     (void)type; /* what the sender calls it does not count */
     if (f->problem)
         return 0;
-    if (strcmp(field, "filing") == 0) {
+    if (strcmp(field, "filing") == 0 && !f->page) {
         if (f->filing.len)
             return refuse(f, field, FIELD);
         f->in_filing = true;

@@ -60,7 +60,9 @@ struct submission {
     const char *detail; /* of an error without problems */
     const char *field;
 };
-/* The request's JSON, or its form fields; Idempotency-Key from `key`. */
+/* Is it the form for people, with a field for each answer, and no call of the API? */
+bool web_is_page(const struct dw_http_request *request);
+/* The request's JSON, or the fields of the page; Idempotency-Key from `key`. */
 void web_submit(struct web *web, struct dw_http_request *request, const char *key,
                 struct submission *ret);
 /* Fields of the form as the JSON of the API; the caller owns it. */
@@ -85,6 +87,7 @@ void api_messages(void *app, struct dw_http_request *request);
 void api_withdraw(void *app, struct dw_http_request *request);
 void api_catalogue(void *app, struct dw_http_request *request);
 void page_start(void *app, struct dw_http_request *request);
+void page_privacy(void *app, struct dw_http_request *request);
 void page_file(void *app, struct dw_http_request *request);
 void page_filed(void *app, struct dw_http_request *request);
 void page_follow(void *app, struct dw_http_request *request);

@@ -30,13 +30,14 @@ static void start(struct web *web)
 {
     struct dw_error err = {0};
     /* Routes name the rates, which are settings; they live as long as the server. */
-    static struct dw_http_route routes[12];
+    static struct dw_http_route routes[13];
     const struct dw_http_route all[DW_COUNT(routes)] = {
         {"GET", "/", DW_HTTP_NO_BODY, NULL, NULL, false, page_start},
         {"GET", "/file", DW_HTTP_NO_BODY, NULL, NULL, false, page_file},
         {"POST", "/file", DW_HTTP_MULTIPART, &web->filings, &web_upload, true, page_filed},
         {"GET", "/follow", DW_HTTP_NO_BODY, NULL, NULL, false, page_follow},
         {"POST", "/follow", DW_HTTP_FORM, &web->lookups, NULL, true, page_followed},
+        {"GET", "/privacy", DW_HTTP_NO_BODY, NULL, NULL, false, page_privacy},
         {"GET", "/style.css", DW_HTTP_NO_BODY, NULL, NULL, false, page_style},
         {"GET", "/icon.svg", DW_HTTP_NO_BODY, NULL, NULL, false, page_icon},
         {"POST", "/api/v1/filings", DW_HTTP_MULTIPART, &web->filings, &web_upload, false,
