@@ -1,6 +1,6 @@
 /* transitions.c - the one table of what can happen to a case, and who may make it happen.
  *
- * `dengwen states` prints it; the diagram in the README is that output. */
+ * `dengwen states` prints it; the diagram in ARCHITECTURE.md is that output. */
 #include "dw/case.h"
 
 #include <stdio.h>

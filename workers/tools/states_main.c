@@ -6,21 +6,37 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Of a diagram: from, to, command. */
+struct diagram {
+    const char *name, *begin, *arrow, *arrow_back, *create, *end;
+};
+static const struct diagram diagrams[] = {
+    {"dot", "digraph states {\n  rankdir=LR;\n  node [shape=box];\n",
+     "  \"%s\" -> \"%s\" [label=\"%s\"];\n",
+     "  \"%s\" -> \"%s\" [label=\"%s\", style=dashed];\n", "new", "}\n"},
+    {"mermaid", "stateDiagram-v2\n", "    %s --> %s : %s\n", "    %s --> %s : %s\n", "[*]", ""},
+};
+
 struct options {
-    bool dot;
+    const struct diagram *diagram; /* NULL: a table */
 };
 
 static const struct argp_option known[] = {
-    {"format", 'f', "markdown|dot", 0, "a table (default), or a diagram for Graphviz", 0}, {0}};
+    {"format", 'f', "markdown|dot|mermaid", 0,
+     "a table (default), or a diagram for Graphviz or Mermaid", 0},
+    {0}};
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     struct options *o = state->input;
     if (key != 'f')
         return ARGP_ERR_UNKNOWN;
-    o->dot = strcmp(arg, "dot") == 0;
-    if (!o->dot && strcmp(arg, "markdown") != 0)
-        argp_error(state, "--format: expected markdown or dot");
+    o->diagram = NULL;
+    for (size_t i = 0; i < DW_COUNT(diagrams); i++)
+        if (strcmp(arg, diagrams[i].name) == 0)
+            o->diagram = &diagrams[i];
+    if (!o->diagram && strcmp(arg, "markdown") != 0)
+        argp_error(state, "--format: expected markdown, dot or mermaid");
     return 0;
 }
 
@@ -49,27 +65,31 @@ static void print_markdown(void)
     }
 }
 
-/* Only what changes the state: a diagram of everything is no diagram. */
-static void print_dot(void)
+static bool stands_above(size_t i)
 {
-    printf("digraph states {\n  rankdir=LR;\n  node [shape=box];\n");
+    const struct dw_transition *t = dw_transition_at(i);
+    for (size_t j = 0; j < i; j++) {
+        const struct dw_transition *u = dw_transition_at(j);
+        if (strcmp(u->from, t->from) == 0 && strcmp(u->to, t->to) == 0 &&
+            strcmp(u->command, t->command) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Only what changes the state: a diagram of everything is no diagram. */
+static void print_diagram(const struct diagram *d)
+{
+    fputs(d->begin, stdout);
     for (size_t i = 0; i < dw_transitions_count(); i++) {
         const struct dw_transition *t = dw_transition_at(i);
-        bool again = false;
-        for (size_t j = 0; j < i; j++) {
-            const struct dw_transition *u = dw_transition_at(j);
-            again |= strcmp(u->from, t->from) == 0 && strcmp(u->to, t->to) == 0 &&
-                     strcmp(u->command, t->command) == 0;
-        }
-        if (again || !*t->to || strcmp(t->to, t->from) == 0)
+        bool back = strcmp(t->to, "<") == 0;
+        if (!*t->to || strcmp(t->to, t->from) == 0 || stands_above(i))
             continue;
-        if (strcmp(t->to, "<") == 0)
-            printf("  \"%s\" -> \"reviewing\" [label=\"%s\", style=dashed];\n", t->from, t->command);
-        else
-            printf("  \"%s\" -> \"%s\" [label=\"%s\"];\n", *t->from ? t->from : "new", t->to,
-                   t->command);
+        printf(back ? d->arrow_back : d->arrow, *t->from ? t->from : d->create,
+               back ? "reviewing" : t->to, t->command);
     }
-    printf("}\n");
+    fputs(d->end, stdout);
 }
 
 int main(int argc, char **argv)
@@ -80,8 +100,8 @@ int main(int argc, char **argv)
     struct options o = {0};
     argp_err_exit_status = DW_EXIT_USAGE;
     argp_parse(&argp, argc, argv, 0, NULL, &o);
-    if (o.dot)
-        print_dot();
+    if (o.diagram)
+        print_diagram(o.diagram);
     else
         print_markdown();
     return 0;
