@@ -1,4 +1,4 @@
-/* queue.h - the durable queue of the broker.  Source: broker/queue.c
+/* queue.h - the durable queue of the broker.  Sources: broker/queue*.c
  *
  * A SQLite file of its own (WAL, synchronous=FULL, secure_delete).  One writer thread takes all
  * operations that have arrived, does them in one transaction, commits, and only then reports any of

@@ -1,0 +1,145 @@
+/* queue_admin.c - the queue's operations for people: facts of the envelope, never contents. */
+#include "queue_private.h"
+
+#include <string.h>
+
+enum { LIST_MAX = 1000 };
+
+static const char *const state_names[] = {
+    [READY] = "ready", [LEASED] = "leased", [DELAYED] = "delayed", [DEAD] = "dead"};
+
+/* ---- administration: envelope facts only ---- */
+
+static void admin_stats(struct dw_queue *q, struct dw_queue_op *op, struct dw_buf *out)
+{
+    int64_t counts[4] = {0}, oldest = 0;
+    sqlite3_stmt *s = q_use(q, Q_STATES);
+    while (q_step(q, s) == SQLITE_ROW)
+        counts[sqlite3_column_int(s, 0) & 3] = sqlite3_column_int64(s, 1);
+    sqlite3_reset(s);
+    s = q_use(q, Q_OLDEST);
+    if (q_step(q, s) == SQLITE_ROW)
+        oldest = (op->now - sqlite3_column_int64(s, 0)) / 1000;
+    sqlite3_reset(s);
+    dw_buf_str(out, "{");
+    for (int i = 0; i < 4; i++)
+        dw_buf_printf(out, "\"%s\":%lld,", state_names[i], (long long)counts[i]);
+    dw_buf_printf(out,
+                  "\"items\":%lld,\"bytes\":%lld,\"open_bytes\":%lld,\"max_bytes\":%lld,"
+                  "\"oldest_seconds\":%lld}",
+                  (long long)q->totals.items, (long long)q->totals.bytes,
+                  (long long)q->totals.open_bytes, (long long)q->config->queue.max_bytes,
+                  (long long)oldest);
+}
+
+static void write_row(sqlite3_stmt *s, struct dw_buf *out)
+{
+    char id[2 * DW_ID_LEN + 1], day[DW_DAY_TEXT];
+    dw_buf_printf(out,
+                  "{\"id\":\"%s\",\"service\":\"%s\",\"state\":\"%s\",\"attempts\":%d,\"parts\":%d,"
+                  "\"bytes\":%lld,\"day\":\"%s\",\"reason\":\"%s\"}",
+                  dw_hex(id, sqlite3_column_blob(s, 0), DW_ID_LEN), sqlite3_column_text(s, 1),
+                  state_names[sqlite3_column_int(s, 2) & 3], sqlite3_column_int(s, 3),
+                  sqlite3_column_int(s, 4), (long long)sqlite3_column_int64(s, 5),
+                  dw_day_format(sqlite3_column_int(s, 6), day), sqlite3_column_text(s, 7));
+}
+
+static void admin_rows(struct dw_queue *q, sqlite3_stmt *s, struct dw_buf *out, bool list)
+{
+    bool first = true;
+    if (list)
+        dw_buf_str(out, "[");
+    while (q_step(q, s) == SQLITE_ROW) {
+        dw_buf_str(out, first ? "" : ",\n");
+        write_row(s, out);
+        first = false;
+    }
+    sqlite3_reset(s);
+    if (list)
+        dw_buf_str(out, "]");
+}
+
+static void admin_list(struct dw_queue *q, struct dw_queue_op *op, struct dw_buf *out)
+{
+    int state = -1;
+    for (int i = 0; i < 4; i++)
+        if (strcmp(op->words[1], state_names[i]) == 0)
+            state = i;
+    if (state < 0 && *op->words[1]) {
+        op->status = 422;
+        dw_buf_str(out, "expected ready, leased, delayed or dead");
+        return;
+    }
+    sqlite3_stmt *s = q_use(q, Q_LIST);
+    q_number(s, 1, state);
+    q_number(s, 2, LIST_MAX);
+    admin_rows(q, s, out, true);
+}
+
+static void admin_item(struct dw_queue *q, struct dw_queue_op *op, struct dw_buf *out)
+{
+    uint8_t id[DW_ID_LEN], attempt[DW_ID_LEN] = {0};
+    if (!dw_unhex(id, sizeof id, op->words[1])) {
+        op->status = 422;
+        dw_buf_str(out, "expected an item id of 32 hex digits");
+        return;
+    }
+    sqlite3_stmt *s = q_use(q, Q_SHOW);
+    q_blob(s, 1, id, sizeof id);
+    admin_rows(q, s, out, false);
+    if (!out->len) {
+        op->status = 404;
+        dw_buf_str(out, "no such item");
+        return;
+    }
+    if (strcmp(op->words[0], "retry") == 0) {
+        s = q_use(q, Q_RETRY);
+        q_blob(s, 1, id, sizeof id);
+        q_run(q, s);
+        if (!sqlite3_changes(q->db)) {
+            op->status = 409;
+            dw_buf_clear(out);
+            dw_buf_str(out, "the item is not dead or delayed");
+        }
+    } else if (strcmp(op->words[0], "drop") == 0) {
+        /* Only what is dead: a live item somebody may be about to finish. */
+        if (!strstr(dw_buf_text(out), "\"state\":\"dead\"")) {
+            op->status = 409;
+            dw_buf_clear(out);
+            dw_buf_str(out, "only dead letters can be dropped");
+            return;
+        }
+        s = q_use(q, Q_ITEM);
+        q_blob(s, 1, id, sizeof id);
+        int64_t bytes = 0;
+        if (q_step(q, s) == SQLITE_ROW) {
+            memcpy(attempt, sqlite3_column_blob(s, 1), DW_ID_LEN);
+            bytes = sqlite3_column_int64(s, 2);
+        }
+        sqlite3_reset(s);
+        q_delete_item(q, id, attempt, bytes);
+    }
+}
+
+void q_admin(struct dw_queue *q, struct dw_queue_op *op)
+{
+    static const struct {
+        const char *word;
+        void (*answer)(struct dw_queue *, struct dw_queue_op *, struct dw_buf *);
+    } words[] = {{"stats", admin_stats},
+                 {"list", admin_list},
+                 {"show", admin_item},
+                 {"retry", admin_item},
+                 {"drop", admin_item}};
+    DW_AUTO_BUF out = {0};
+    dw_buf_init(&out, 1024 * 1024);
+    op->status = 404;
+    for (size_t i = 0; i < DW_COUNT(words); i++) {
+        if (strcmp(words[i].word, op->words[0]) == 0) {
+            op->status = 200;
+            words[i].answer(q, op, &out);
+        }
+    }
+    op->text = dw_strdup(op->status == 404 && !out.len ? "expected stats, list, show, retry or drop"
+                                                       : dw_buf_text(&out));
+}

@@ -1,0 +1,80 @@
+/* queue_private.h - what the queue's files share.
+ *
+ * queue.c takes operations, commits them together and reports; queue_steps.c does each of them inside
+ * the transaction; queue_admin.c answers `dengwen queue`; queue_file.c opens, recovers and looks after
+ * the file and its disk. */
+#ifndef DW_QUEUE_PRIVATE_H
+#define DW_QUEUE_PRIVATE_H
+
+#include "dw/queue.h"
+
+#include <pthread.h>
+#include <sqlite3.h>
+
+enum state { READY = 0, LEASED = 1, DELAYED = 2, DEAD = 3 };
+
+enum statement {
+    Q_BEGIN, Q_COMMIT, Q_ROLLBACK,
+    Q_PART, Q_OPEN, Q_PARTS_OF, Q_FORGET_PARTS, Q_FORGET_OPEN,
+    Q_SEEN, Q_SEE, Q_ITEM, Q_INSERT, Q_PENDING,
+    Q_WAKE, Q_NEXT, Q_LEASE, Q_NEXT_AT, Q_READ,
+    Q_HELD, Q_DELETE, Q_LATER, Q_OLD_OPEN, Q_OLD_SEEN, Q_OLDEST_SEEN,
+    Q_STATES, Q_OLDEST, Q_LIST, Q_SHOW, Q_RETRY, Q_FREE_PAGES, Q_SHRINK, Q_COUNT
+};
+
+struct totals {
+    int64_t items, bytes, open_bytes, seen, dead;
+};
+
+struct dw_queue {
+    const struct dw_config *config;
+    char *path;
+    sqlite3 *db;
+    sqlite3_stmt *statements[Q_COUNT];
+    struct totals totals;
+    int64_t free_checked_at;
+    bool disk_low;
+    int reserve_fd; /* -1 without one */
+    bool reserve_held;
+    bool failed; /* an error inside the running transaction: nothing of it counts */
+    bool full;   /* that error was a full disk */
+
+    bool threads;
+    pthread_t writer, checkpointer;
+    pthread_mutex_t lock;
+    pthread_cond_t more;
+    struct dw_queue_op *submitted, **submitted_end;
+    struct dw_queue_op *finished, **finished_end;
+    bool stopping;
+    int fd;
+};
+
+/* ---- queue_file.c ---- */
+
+void q_close_file(struct dw_queue *q);
+
+/* Nobody knows what is on disk after an I/O error, so it ends the process; the next start recovers. */
+_Noreturn void q_io_failed(struct dw_queue *q, const char *what);
+/* A row or SQLITE_DONE; any other error marks the transaction as failed. */
+int q_step(struct dw_queue *q, sqlite3_stmt *s);
+sqlite3_stmt *q_use(struct dw_queue *q, enum statement which); /* without bindings */
+void q_run(struct dw_queue *q, sqlite3_stmt *s);               /* to its end */
+void q_blob(sqlite3_stmt *s, int at, const void *data, size_t len);
+void q_number(sqlite3_stmt *s, int at, int64_t v);
+
+bool q_disk_is_low(struct dw_queue *q);
+/* False when there was none to give up. */
+bool q_give_up_reserve(struct dw_queue *q);
+
+/* ---- queue_steps.c ---- */
+
+void q_do(struct dw_queue *q, struct dw_queue_op *op);
+bool q_refuse_full(struct dw_queue_op *op); /* 503; true */
+void q_delete_item(struct dw_queue *q, const uint8_t id[DW_ID_LEN],
+                   const uint8_t attempt[DW_ID_LEN], int64_t bytes);
+
+/* ---- queue_admin.c ---- */
+
+void q_admin(struct dw_queue *q, struct dw_queue_op *op);
+
+#endif
