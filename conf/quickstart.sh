@@ -239,8 +239,8 @@ handle_report() {
     as_inspector -n 10 list
     say ""
     as_inspector show "$reference"
-    as_inspector do "$reference" accept
-    as_inspector do "$reference" reply text=已受理，将到现场核查。
+    as_inspector 'do' "$reference" accept
+    as_inspector 'do' "$reference" reply text=已受理，将到现场核查。
 }
 
 show_all() {
