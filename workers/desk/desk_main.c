@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TICK_MS = 1000, GRACE_MS = 5000 };
+enum { TICK_MS = 1000, LOOK_MS = 1000, GRACE_MS = 5000 };
 
 static void die(int code, const char *what, const char *why)
 {
@@ -76,16 +76,21 @@ static void serve(struct desk *desk)
         die(DW_EXIT_CONFIG, "http", err.text);
 }
 
-/* Does somebody serve cases? */
+/* Does somebody serve cases?  Soon or not: signals and the supervisor wait meanwhile. */
 static const char *look(struct desk *desk)
 {
     struct dw_ask_user nobody = {"nobody"};
-    struct reply reply;
+    struct dw_bus_answer answer;
+    DW_AUTO_BUF doc = {0};
+    dw_buf_init(&doc, 1024);
+    dw_encode(&dw_ask_user_layout, &nobody, &doc);
+    struct dw_slice payload[] = {dw_slice_of("params"), dw_buf_slice(&doc)};
     dw_directory_watch_tick(desk->directory);
-    call_plain(desk, "params", &dw_ask_user_layout, &nobody, &reply);
-    const char *away = reply.status == 200 ? NULL : "the case worker does not answer";
-    reply_free(&reply);
-    return away;
+    bool here = dw_bus_call(desk->bus, 0, "case.desk", payload, DW_COUNT(payload), LOOK_MS,
+                            &answer) == DW_OK &&
+                answer.status == 200;
+    dw_bus_answer_free(&answer);
+    return here ? NULL : "the case worker does not answer";
 }
 
 static void stop(struct desk *desk)

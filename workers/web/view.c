@@ -74,8 +74,6 @@ static json_t *due_json(struct web *web, const struct dw_clock *clock, struct dw
                           day_json(clock->start), "rule", rule->id, "article", rule->article,
                           "verified", dw_verified_name(rule->verified), "estimate",
                           clock->estimate || due.estimate, "steps", steps);
-    if (clock->ended)
-        json_object_set_new(o, "ended", day_json(clock->ended));
     return o;
 }
 
