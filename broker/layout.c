@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <bson/bson.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { TEXTS_ITEM_MAX = 256 };
@@ -14,8 +15,9 @@ struct decoder {
 
 static enum dw_result wrong(struct decoder *d, const char *name, const char *expected)
 {
-    return dw_invalid(d->err, "", "%s%s%s: expected %s", d->path, *d->path ? "." : "", name,
-                      expected);
+    char place[192];
+    snprintf(place, sizeof place, "%s%s%s", d->path, *d->path ? "." : "", name);
+    return dw_invalid(d->err, place, "%s: expected %s", place, expected);
 }
 
 static enum dw_result decode_doc(struct decoder *d, const struct dw_layout *layout,

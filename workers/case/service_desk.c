@@ -66,7 +66,9 @@ static bool load_visible(struct casework *cw, struct pending *p, const char *ref
     if (result == DW_OK && (!dw_case_visible(ret, member->body) ||
                             !dw_member_has_role(member, "inspector")))
         result = DW_NOT_FOUND;
-    if (result != DW_OK)
+    if (result == DW_NOT_FOUND)
+        cw_refuse(p, 404, "reference", "not found");
+    else if (result != DW_OK)
         cw_refuse_result(p, result);
     return result == DW_OK;
 }

@@ -42,29 +42,55 @@ static bool fail(struct making *m, int status, const char *field, const char *te
 
 /* ---- reading the wish ---- */
 
+enum { CODE, NUMBER, TEXT, FLAG };
+static const struct {
+    const char *name;
+    int kind;
+    size_t max; /* bytes of a code */
+} known[] = {{"command", CODE, 32}, {"version", NUMBER, 0}, {"text", TEXT, 0},
+             {"reason", CODE, 96},  {"to", CODE, 96},       {"outcome", CODE, 32},
+             {"with_internal", FLAG, 0}};
+
+static bool is_text(const char *text, size_t len)
+{
+    return strspn(text, " \t\n") < len && dw_text_is_clean(text, len, "\n\t") &&
+           dw_text_chars(text, len) <= TEXT_MAX_CHARS;
+}
+
+static bool fits(size_t i, const json_t *value)
+{
+    const char *text = json_string_value(value);
+    size_t len = json_string_length(value);
+    switch (known[i].kind) {
+    case NUMBER:
+        return json_is_integer(value) && json_integer_value(value) >= 1 &&
+               json_integer_value(value) <= INT32_MAX;
+    case FLAG:
+        return json_is_boolean(value);
+    case TEXT:
+        return json_is_null(value) || (text && (len == 0 || is_text(text, len)));
+    default:
+        return json_is_null(value) || (text && len <= known[i].max);
+    }
+}
+
 static bool read_wish(struct dw_http_request *request, struct wish *w)
 {
-    static const char *const known[] = {"command", "version", "text",   "reason",
-                                        "to",      "outcome", "with_internal"};
     const char *name, *wrong = NULL;
     char unknown[64];
     json_t *value;
-    *w = (struct wish){.json = dw_http_json_body(request), .version = -1};
+    *w = (struct wish){.json = dw_http_json_body(request)};
     if (!w->json)
         return false;
     json_object_foreach(w->json, name, value)
     {
         size_t i = 0;
-        while (i < DW_COUNT(known) && strcmp(known[i], name) != 0)
+        while (i < DW_COUNT(known) && strcmp(known[i].name, name) != 0)
             i++;
-        bool fine = i < DW_COUNT(known) &&
-                    (i == 1   ? json_is_integer(value)
-                     : i == 6 ? json_is_boolean(value)
-                              : json_is_string(value) || json_is_null(value));
-        if (!fine)
-            wrong = i < DW_COUNT(known)
-                        ? known[i]
-                        : dw_printable(unknown, sizeof unknown, name, strlen(name));
+        if (i == DW_COUNT(known))
+            wrong = dw_printable(unknown, sizeof unknown, name, strlen(name));
+        else if (!fits(i, value))
+            wrong = known[i].name;
     }
     w->command = json_string_value(json_object_get(w->json, "command"));
     w->text = json_string_value(json_object_get(w->json, "text"));
@@ -72,17 +98,11 @@ static bool read_wish(struct dw_http_request *request, struct wish *w)
     w->to = json_string_value(json_object_get(w->json, "to"));
     w->outcome = json_string_value(json_object_get(w->json, "outcome"));
     w->with_internal = json_is_true(json_object_get(w->json, "with_internal"));
-    if (json_object_get(w->json, "version"))
-        w->version = json_integer_value(json_object_get(w->json, "version"));
-    size_t len = w->text ? strlen(w->text) : 0;
-    if (!w->command)
+    w->version = json_integer_value(json_object_get(w->json, "version"));
+    if (!wrong && !w->command)
         wrong = "command";
-    else if (w->version < 1 || w->version > INT32_MAX)
+    if (!wrong && !w->version)
         wrong = "version";
-    else if (len && (strspn(w->text, " \t\n") == len ||
-                     !dw_text_is_clean(w->text, len, "\n\t") ||
-                     dw_text_chars(w->text, len) > TEXT_MAX_CHARS))
-        wrong = "text";
     if (wrong)
         dw_http_problem(request, 422, wrong,
                         "expected command, version, and what the command takes: text (at most 5000 "

@@ -7,6 +7,7 @@
 #include "dw/log.h"
 
 #include <sodium.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { PASSWORD_MIN_CHARS = 10, PASSWORD_MAX = 512 };
@@ -98,6 +99,17 @@ static void refuse_login(struct desk *desk, struct dw_http_request *request)
     dw_http_problem(request, 403, "user", "user or password is wrong");
 }
 
+/* After too many failures the wait grows; it is this long at least. */
+static void refuse_or_slow_down(struct desk *desk, struct dw_http_request *request,
+                                const struct reply *reply)
+{
+    char seconds[24];
+    snprintf(seconds, sizeof seconds, "%lld", (long long)desk->config->cases.login_wait_seconds);
+    if (reply->status == 429)
+        dw_http_set_header(request, "Retry-After", seconds);
+    reply_refuse(request, reply);
+}
+
 /* From the password to the member's keys; answers what went wrong. */
 static bool unlock(struct desk *desk, struct dw_http_request *request, const char *user,
                    const char *password, struct dw_arena *arena, struct dw_member *member,
@@ -135,7 +147,7 @@ static bool unlock(struct desk *desk, struct dw_http_request *request, const cha
     if (!good && reply.status == 403)
         refuse_login(desk, request);
     else if (!good)
-        reply_refuse(request, &reply);
+        refuse_or_slow_down(desk, request, &reply);
     if (good && dw_member_unwrap(&view.member, wrap_key, keys) != DW_OK) {
         refuse_login(desk, request);
         good = false;

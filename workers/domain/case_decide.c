@@ -78,6 +78,15 @@ static int check_needs(const struct dw_domain *domain, const struct dw_case *c,
     size_t texts = count_objects(command, DW_OBJECT_MESSAGE);
     size_t notes = count_objects(command, DW_OBJECT_NOTE);
     const struct dw_body *to;
+    const struct {
+        const char *field, *value;
+        int32_t needs;
+    } codes[] = {{"reason", command->reason, DW_NEEDS_REASON},
+                 {"outcome", command->outcome, DW_NEEDS_OUTCOME},
+                 {"to", command->to, DW_NEEDS_TO_BODY | DW_NEEDS_TO_MEMBER}};
+    for (size_t i = 0; i < DW_COUNT(codes); i++) /* it would stand in the event, unchecked */
+        if (codes[i].value && *codes[i].value && !(t->needs & codes[i].needs))
+            return refuse(422, err, codes[i].field, "this command takes none");
     if (texts + notes != command->objects_count)
         return refuse(422, err, "objects", "only messages and notes go with a command");
     if ((t->needs & DW_NEEDS_TEXT) && texts != 1)
