@@ -271,12 +271,17 @@ static void say_refusal(struct page *p, int status)
 static int act(struct page *p, const char *digits)
 {
     const char *action = page_value(p, "action"), *key = page_value(p, "key");
-    const char *text = page_value(p, "text");
     struct dw_said_result said = {.status = 200};
+    DW_AUTO_BUF clean = {0};
+    dw_buf_init(&clean, 65536);
+    for (const char *c = page_value(p, "text"); *c; c++) /* line ends of a form are CR LF */
+        if (*c != '\r')
+            dw_buf_put(&clean, c, 1);
+    const char *text = dw_buf_text(&clean);
     bool message = strcmp(action, "message") == 0, withdraw = strcmp(action, "withdraw") == 0;
     if (!message && !withdraw)
         return 200;
-    if (message && (!text[strspn(text, " \t\r\n")] || dw_text_chars(text, strlen(text)) > 5000)) {
+    if (dw_text_chars(text, clean.len) > 5000 || (message && !text[strspn(text, " \t\n")])) {
         page_alert(p, "请写下内容，不超过 5000 字。", "Please write something, at most 5000 characters.");
         return 422;
     }
@@ -284,15 +289,10 @@ static int act(struct page *p, const char *digits)
         page_alert(p, "要撤回，请勾选“我确定要撤回”。", "To withdraw, tick \"I am sure\".");
         return 422;
     }
-    DW_AUTO_BUF clean = {0};
-    dw_buf_init(&clean, 65536);
-    for (const char *c = text; *c; c++) /* line ends of a form are CR LF */
-        if (*c != '\r')
-            dw_buf_put(&clean, c, 1);
-    if (!dw_http_is_key(key) || !dw_text_is_clean(dw_buf_text(&clean), clean.len, "\n\t"))
+    if (!dw_http_is_key(key) || !dw_text_is_clean(text, clean.len, "\n\t"))
         said.status = 422;
     else
-        dw_intake_say(p->web->intake, digits, action, dw_buf_text(&clean), key, &said);
+        dw_intake_say(p->web->intake, digits, action, text, key, &said);
     say_refusal(p, said.status);
     if (said.status == 200)
         page_element(p, "p", "done", "已保存。", "Done.");
