@@ -9,8 +9,8 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from installation import (SOURCE, Citizen, Installation, Member, a_filing, a_pdf, free_ports, fresh_key,  # noqa: E402
-                          wait_until)
+from installation import (SOURCE, Citizen, Installation, Member, a_filing, a_pdf, free_ports,  # noqa: E402
+                          free_ports_in_a_row, fresh_key, wait_until)
 
 FIRST, SECOND = "500108", "500103"
 NAME, PHONE, EMAIL = "李四", "13800138000", "a@example.org"
@@ -22,16 +22,9 @@ class Peers:
     def __init__(self, folder):
         self.folder = folder
         (self.smtp,) = free_ports(1)
-        self.sms = self.four_free_ports()
+        self.sms = free_ports_in_a_row(4)
         self.script("smtp", "start", self.smtp)
         self.script("kannel", "start", self.sms)
-
-    @staticmethod
-    def four_free_ports():
-        while True:
-            (first,) = free_ports(1)
-            if first < 60000 and all(p > 0 for p in range(first, first + 4)):
-                return first
 
     def script(self, name, verb, *more):
         return subprocess.run([f"{SOURCE}/tests/support/{name}.sh", verb, f"{self.folder}/{name}",

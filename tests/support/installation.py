@@ -39,6 +39,22 @@ def free_ports(count):
     return ports
 
 
+def free_ports_in_a_row(count):
+    """The first of them; below those that connections get by themselves."""
+    while True:
+        first = random.randrange(10000, 30000)
+        sockets = [socket.socket() for _ in range(count)]
+        try:
+            for i, s in enumerate(sockets):
+                s.bind(("127.0.0.1", first + i))
+            return first
+        except OSError:
+            continue
+        finally:
+            for s in sockets:
+                s.close()
+
+
 def wait_until(seconds, ready, what):
     """The first answer of `ready` that is true."""
     end = time.monotonic() + seconds
