@@ -134,8 +134,19 @@ static const struct setting settings[] = {
     N("keyd.connections", keyd.connections, "64", 1, 1024, "open connections"),
     L("keyd.users", keyd.users, "", "system users that may ask, beside its own"),
 
-    S("store.uri", store.uri, "sqlite:state/case/cases.db", "sqlite:FILE"),
-    N("store.busy_ms", store.busy_ms, "5000", 0, 60000, "wait for a locked database"),
+    S("store.uri", store.uri, "sqlite:state/case/cases.db",
+      "sqlite:FILE, or mongodb://[USER@]HOST[,HOST...]/DATABASE?replicaSet=NAME"),
+    N("store.busy_ms", store.busy_ms, "5000", 0, 60000, "SQLite: wait for a locked database"),
+    S("store.password_file", store.password_file, "", "MongoDB: password of the user in store.uri"),
+    N("store.select_ms", store.select_ms, "3000", 100, 60000,
+      "MongoDB: until a server that takes writes is found, or a connection of the pool is free"),
+    N("store.socket_ms", store.socket_ms, "10000", 100, 600000, "MongoDB: an answer"),
+    N("store.wtimeout_ms", store.wtimeout_ms, "5000", 100, 600000,
+      "MongoDB: until a majority has a write in its journals"),
+    N("store.pool", store.pool, "16", 2, 1000, "MongoDB: connections"),
+    B("store.init", store.init, "true", "MongoDB: make missing collections and indexes at start"),
+    B("store.allow_standalone", store.allow_standalone, "false",
+      "MongoDB: accept a server that is no member of a replica set, the only copy"),
 
     N("case.credit", cases.credit, "64", 1, 1024, "requests in hand at once"),
     N("case.tick_ms", cases.tick_ms, "500", 10, 60000, "between looks at the timers"),
@@ -406,8 +417,9 @@ static void check(struct reading *r)
         known |= strcmp(c->log_level, levels[i]) == 0;
     if (!known)
         complain(r, 0, "log_level", "expected error, warn, info or debug");
-    if (strncmp(c->store.uri, "sqlite:", 7) != 0 || !c->store.uri[7])
-        complain(r, 0, "store.uri", "expected sqlite:FILE");
+    if ((strncmp(c->store.uri, "sqlite:", 7) != 0 || !c->store.uri[7]) &&
+        strncmp(c->store.uri, "mongodb://", 10) != 0)
+        complain(r, 0, "store.uri", "expected sqlite:FILE or mongodb://HOST/DATABASE");
     if (c->notify.delay_max_minutes < c->notify.delay_min_minutes)
         complain(r, 0, "notify.delay_max_minutes", "expected at least notify.delay_min_minutes");
     if (strcmp(c->notify.sms_driver, "none") != 0 && strcmp(c->notify.sms_driver, "kannel") != 0)
@@ -420,6 +432,9 @@ static void check(struct reading *r)
     if (c->broker.heartbeat_ms * c->broker.liveness >= c->queue.lease_seconds * 1000)
         complain(r, 0, "queue.lease_seconds",
                  "expected more than broker.heartbeat_ms times broker.liveness");
+    if (c->notify.lease_seconds <= DW_NOTIFY_CONVERSATIONS * c->notify.timeout_seconds)
+        complain(r, 0, "notify.lease_seconds",
+                 "expected more than three times notify.timeout_seconds");
     for (size_t i = 0; i < c->broker.bind.count; i++)
         if (strncmp(c->broker.bind.items[i], "tcp://", 6) != 0)
             complain(r, 0, "broker.bind", "expected tcp://address:port");

@@ -26,6 +26,10 @@ struct dw_http_limits {
     char *origin;
 };
 
+/* The longest delivery of one notice, in notify.timeout_seconds: an SMS, an e-mail, and the farewell
+ * to a mail server that says nothing. */
+enum { DW_NOTIFY_CONVERSATIONS = 3 };
+
 struct dw_config {
     char *path;   /* absolute path of the file */
     char *folder; /* its folder */
@@ -78,8 +82,9 @@ struct dw_config {
     } keyd;
 
     struct {
-        char *uri;
-        int64_t busy_ms;
+        char *uri, *password_file;
+        int64_t busy_ms, select_ms, socket_ms, wtimeout_ms, pool;
+        bool init, allow_standalone;
     } store;
 
     struct {

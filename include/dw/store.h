@@ -1,4 +1,4 @@
-/* store.h - where cases are kept.  Sources: workers/store/store.c sqlite.c fault.c
+/* store.h - where cases are kept.  Sources: workers/store/store.c sqlite.c mongo*.c
  *
  * One contract, several drivers behind it, told apart by the URI.  Correctness needs the atomicity of
  * one document only:
@@ -8,11 +8,16 @@
  *      delivery of the same filing finds its own
  *   3. then the case, in one write: an insert if its id is absent, or a replacement if its version is
  *      the one that was read
- *   4. audit entries go with the step that they record
  *
  * A step that stopped after 1 or 2 leaves nothing that a reader can see, and doing it again does it
- * once.  Drivers may do a step, or several steps of different cases, in one transaction; the contract
- * does not ask for it, except that what is reported DW_OK is durable.
+ * once.  So no transaction over several documents is needed, and no unique index but that of ids:
+ * objects, handles, references and cases are told apart by theirs, which are also what one would
+ * shard by.  Drivers may do a step, or several steps of different cases, in one transaction; the
+ * contract does not ask for it, except that what is reported DW_OK is durable: on the disk of SQLite,
+ * in the journals of a majority of MongoDB's servers.  Documents are BSON.
+ *
+ * Records of one step are written in order, the first decides; audit entries are written before what
+ * they record, or with it.
  *
  * Outcomes of a step: OK; CONFLICT (the version is another, or somebody else has the reference: see
  * `taken`); INVALID (an object or handle exists with other contents); RETRY (nothing of the case was
@@ -28,7 +33,8 @@
 
 struct dw_store;
 
-/* "sqlite:FILE", "sqlite::memory:" */
+/* "sqlite:FILE", "sqlite::memory:", "mongodb://[USER@]HOST[,HOST...]/DATABASE[?OPTIONS]".
+ * A server that is away is no error: the store is there when the server is. */
 enum dw_result dw_store_open(const char *uri, const struct dw_config *config,
                              struct dw_store **ret, struct dw_error *err);
 void dw_store_close(struct dw_store *store);

@@ -4,14 +4,18 @@
 #include "dw/store.h"
 #include "fault_store.h"
 
+#include <mongoc/mongoc.h>
 #include <sodium.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum place { IN_MEMORY, ON_DISK, AT_SERVER };
 static const struct driver {
     const char *name;
-    const char *uri; /* %s is the folder */
-} drivers[] = {{"sqlite in memory", "sqlite::memory:"}, {"sqlite on disk", "sqlite:%s/cases.db"}};
+    enum place place;
+} drivers[] = {{"sqlite in memory", IN_MEMORY},
+               {"sqlite on disk", ON_DISK},
+               {"mongodb", AT_SERVER}};
 
 struct fixture {
     const struct driver *driver;
@@ -20,12 +24,49 @@ struct fixture {
     struct dw_store *store;
 };
 
+/* A database of its own for each folder: mongodb://HOST/dengwen_test_PID_HASH?OPTIONS */
+static void server_uri(char *out, size_t len, const char *folder)
+{
+    const char *server = getenv("DENGWEN_TEST_MONGODB"), *rest;
+    uint64_t hash = 14695981039346656037u;
+    if (!server)
+        fail_msg("DENGWEN_TEST_MONGODB: expected mongodb://HOST/?OPTIONS (tests/support/mongodb.sh run)");
+    for (const char *c = folder; *c; c++)
+        hash = (hash ^ (uint8_t)*c) * 1099511628211u;
+    rest = strchr(server + strlen("mongodb://"), '/');
+    assert_non_null(rest);
+    snprintf(out, len, "%.*s/dengwen_test_%d_%016llx%s", (int)(rest - server), server, (int)getpid(),
+             (unsigned long long)hash, rest + 1);
+}
+
+static void drop_databases(void)
+{
+    char prefix[40];
+    snprintf(prefix, sizeof prefix, "dengwen_test_%d_", (int)getpid());
+    mongoc_client_t *client = mongoc_client_new(getenv("DENGWEN_TEST_MONGODB"));
+    char **names = mongoc_client_get_database_names_with_opts(client, NULL, NULL);
+    for (char **name = names; name && *name; name++) {
+        if (strncmp(*name, prefix, strlen(prefix)) != 0)
+            continue;
+        mongoc_database_t *database = mongoc_client_get_database(client, *name);
+        assert_true(mongoc_database_drop(database, NULL));
+        mongoc_database_destroy(database);
+    }
+    bson_strfreev(names);
+    mongoc_client_destroy(client);
+}
+
 static struct dw_store *open_store(struct fixture *f)
 {
-    char uri[300];
+    char uri[600];
     struct dw_store *store;
     struct dw_error err = {0};
-    snprintf(uri, sizeof uri, f->driver->uri, f->folder);
+    if (f->driver->place == AT_SERVER)
+        server_uri(uri, sizeof uri, f->folder);
+    else if (f->driver->place == ON_DISK)
+        snprintf(uri, sizeof uri, "sqlite:%s/cases.db", f->folder);
+    else
+        snprintf(uri, sizeof uri, "sqlite::memory:");
     if (dw_store_open(uri, &f->config, &store, &err) != DW_OK)
         fail_msg("%s", err.text);
     return store;
@@ -48,6 +89,8 @@ static int teardown(void **state)
 {
     struct fixture *f = *state;
     dw_store_close(f->store);
+    if (f->driver->place == AT_SERVER)
+        drop_databases();
     dw_config_free(&f->config);
     rm_folder(f->folder);
     free(f);
@@ -61,9 +104,28 @@ struct made {
     struct dw_case_index ix;
     struct dw_store_object objects[2];
     const char *bodies[2];
-    uint8_t bytes[100];
+    uint8_t bytes[100], doc[100];
     char reference[16];
 };
+
+struct small {
+    const char *text;
+    int32_t number;
+};
+static const struct dw_field small_fields[] = {DW_F_TEXT(struct small, text, 100, 0),
+                                               DW_F_I32(struct small, number, 0)};
+static const struct dw_layout small_layout = DW_LAYOUT("small", struct small, small_fields);
+
+/* Documents are BSON, as all that we store. */
+static struct dw_slice small_doc(uint8_t *out, size_t max, const char *text, int32_t number)
+{
+    struct small small = {text, number};
+    DW_AUTO_BUF bytes = {0};
+    dw_buf_init(&bytes, max);
+    dw_encode(&small_layout, &small, &bytes);
+    memcpy(out, bytes.data, bytes.len);
+    return DW_SLICE(out, bytes.len);
+}
 
 static void id_of(uint8_t id[16], int n)
 {
@@ -91,7 +153,8 @@ static struct made *make(int n, int version)
     m->step = (struct dw_store_step){.objects = m->objects, .objects_count = 2, .with_receipt = true,
                                      .reference = m->reference, .with_case = true,
                                      .old_version = version - 1, .version = version,
-                                     .doc = DW_SLICE(m->bytes, sizeof m->bytes), .ix = &m->ix};
+                                     .doc = small_doc(m->doc, sizeof m->doc, m->reference, version),
+                                     .ix = &m->ix};
     id_of(m->step.handle, 2000 + n);
     id_of(m->step.case_id, n);
     return m;
@@ -137,8 +200,8 @@ TEST(a_new_case_is_found_by_id_handle_and_reference_with_its_objects)
     dw_buf_init(&buf, DW_DOC_MAX);
     assert_int_equal(dw_store_case(f->store, m->step.case_id, &buf, &found), DW_OK);
     assert_int_equal(found.version, 1);
-    assert_int_equal(found.doc.len, 100);
-    assert_memory_equal(found.doc.data, m->bytes, 100);
+    assert_int_equal(found.doc.len, m->step.doc.len);
+    assert_memory_equal(found.doc.data, m->doc, m->step.doc.len);
     assert_int_equal(dw_store_id_of_handle(f->store, m->step.handle, id), DW_OK);
     assert_memory_equal(id, m->step.case_id, 16);
     assert_int_equal(dw_store_id_of_reference(f->store, m->reference, id), DW_OK);
@@ -375,8 +438,11 @@ TEST(timers_and_notices_come_due_in_order)
 
 static enum dw_result put_record(struct fixture *f, const char *key, int64_t old, const char *doc)
 {
+    uint8_t bytes[100];
     struct dw_store_record r = {.collection = "staff", .key = key, .old_version = old,
-                                .version = old + 1, .doc = dw_slice_of(doc)};
+                                .version = old + 1};
+    if (*doc)
+        r.doc = small_doc(bytes, sizeof bytes, doc, 0);
     struct dw_store_step step = {.records = &r, .records_count = 1};
     struct dw_store_step *steps[] = {&step};
     dw_store_apply(f->store, steps, 1);
@@ -406,7 +472,10 @@ TEST(records_are_guarded_by_their_version_and_listed_by_prefix)
     dw_buf_init(&buf, 100);
     assert_int_equal(dw_store_record(f->store, "staff", "b/1", &buf, &found), DW_OK);
     assert_int_equal(found.version, 2);
-    assert_true(dw_slice_is(found.doc, "changed"));
+    uint8_t expected[100];
+    struct dw_slice changed = small_doc(expected, sizeof expected, "changed", 0);
+    assert_int_equal(found.doc.len, changed.len);
+    assert_memory_equal(found.doc.data, changed.data, changed.len);
     dw_buf_free(&buf);
     assert_int_equal(dw_store_records(f->store, "staff", "b/", count_each, keys), DW_OK);
     assert_string_equal(keys, "b/1 b/2 ");
@@ -427,7 +496,8 @@ TEST(an_audit_chain_only_grows)
     assert_int_equal(dw_store_audit_last(f->store, "staff", &seq, &buf), DW_OK);
     assert_int_equal(seq, 0);
     for (int64_t i = 1; i <= 3; i++) {
-        struct dw_store_audit entry = {"staff", i, dw_slice_of("entry")};
+        uint8_t bytes[100];
+        struct dw_store_audit entry = {"staff", i, small_doc(bytes, sizeof bytes, "entry", 0)};
         struct dw_store_step step = {.audit = &entry, .audit_count = 1};
         struct dw_store_step *steps[] = {&step};
         dw_store_apply(f->store, steps, 1);

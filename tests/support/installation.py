@@ -5,8 +5,9 @@
         answer = Citizen(here).file(a_filing())
         inspector = Member(here, "500108.inspector1")
 
-DENGWEN_BIN  folder of the built programs
-KEEP=1       the folder stays when a test fails
+DENGWEN_BIN           folder of the built programs
+DENGWEN_TEST_MONGODB  mongodb://HOST/?OPTIONS: cases are kept there (tests/support/mongodb.sh run)
+KEEP=1                the folder stays when a test fails
 """
 import datetime
 import http.client
@@ -100,6 +101,10 @@ class Installation:
         self.settings = [f"web.listen=127.0.0.1:{self.web}", f"desk.listen=127.0.0.1:{self.desk}",
                          f"ops.listen=127.0.0.1:{self.ops}", "broker.bind=",
                          f"clock_file={self.clock}"] + list(settings)
+        server = os.environ.get("DENGWEN_TEST_MONGODB")
+        if server:
+            host, _, options = server.rpartition("/")
+            self.settings.insert(0, f"store.uri={host}/{os.path.basename(self.folder)}{options}")
         self.set_clock(0)
         if day:
             self.be_on(day)

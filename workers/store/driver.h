@@ -6,6 +6,7 @@
 
 struct dw_store_driver {
     const char *scheme; /* "sqlite:" */
+    bool whole_uri;     /* open wants the scheme too */
     enum dw_result (*open)(const char *rest, const struct dw_config *config, void **ret,
                            struct dw_error *err);
     void (*close)(void *self);
@@ -37,6 +38,6 @@ struct dw_store {
     void *self;
 };
 
-extern const struct dw_store_driver dw_store_sqlite;
+extern const struct dw_store_driver dw_store_sqlite, dw_store_mongo;
 
 #endif

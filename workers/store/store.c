@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-static const struct dw_store_driver *const drivers[] = {&dw_store_sqlite};
+static const struct dw_store_driver *const drivers[] = {&dw_store_sqlite, &dw_store_mongo};
 
 enum dw_result dw_store_open(const char *uri, const struct dw_config *config,
                              struct dw_store **ret, struct dw_error *err)
@@ -12,7 +12,8 @@ enum dw_result dw_store_open(const char *uri, const struct dw_config *config,
         if (strncmp(uri, drivers[i]->scheme, len) != 0)
             continue;
         void *self;
-        enum dw_result result = drivers[i]->open(uri + len, config, &self, err);
+        const char *rest = drivers[i]->whole_uri ? uri : uri + len;
+        enum dw_result result = drivers[i]->open(rest, config, &self, err);
         if (result != DW_OK)
             return result;
         struct dw_store *store = dw_alloc(sizeof *store);
@@ -20,7 +21,7 @@ enum dw_result dw_store_open(const char *uri, const struct dw_config *config,
         *ret = store;
         return DW_OK;
     }
-    return dw_invalid(err, "store.uri", "store.uri: expected sqlite:FILE");
+    return dw_invalid(err, "store.uri", "store.uri: expected sqlite:FILE or mongodb://HOST/DATABASE");
 }
 
 void dw_store_close(struct dw_store *store)

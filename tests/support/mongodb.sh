@@ -1,0 +1,77 @@
+#!/bin/bash
+# mongodb.sh start DIR [PORT]   a server that speaks MongoDB's protocol on 127.0.0.1:PORT (27117), a
+#                               replica set of one; prints which one it is
+# mongodb.sh uri DIR            where it is: mongodb://...
+# mongodb.sh stop|kill DIR      the second with -9
+# mongodb.sh run COMMAND...     with DENGWEN_TEST_MONGODB=mongodb://... while the command runs
+#
+# Which server: the URI in DENGWEN_TEST_MONGODB if there is one; else mongod, if it is on PATH; else
+# SecantusDB (PyPI), an independent server of the same protocol, in a venv that is kept.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tests/support/lib.sh
+source "$here/lib.sh"
+
+secantus=0.7.0b3
+venv=${XDG_CACHE_HOME:-$HOME/.cache}/dengwen/secantusdb-$secantus
+
+install_secantus() {
+    [ -x "$venv/bin/secantusd-py" ] && return
+    (
+        flock 9
+        [ -x "$venv/bin/secantusd-py" ] && exit
+        rm -rf "$venv.new"
+        /usr/bin/python3 -m venv "$venv.new"
+        "$venv.new/bin/pip" install -q --disable-pip-version-check "SecantusDB==$secantus"
+        # The scripts name their interpreter: it must be where it will stay.
+        sed -i "1s|$venv.new|$venv|" "$venv.new"/bin/*
+        mv "$venv.new" "$venv"
+    ) 9>"$(dirname "$venv").lock"
+}
+
+answers() { port_answers "$1"; }
+
+start() {
+    local dir=$1 port=${2:-27117}
+    mkdir -p "$dir/data"
+    if command -v mongod >/dev/null; then
+        echo "mongod: $(mongod --version | head -n 1)"
+        start_process "$dir" mongodb mongod --dbpath "$dir/data" --port "$port" --bind_ip 127.0.0.1 \
+            --replSet rs0 --setParameter enableTestCommands=1
+        wait_until 60 answers "$port"
+        mongosh --quiet --port "$port" --eval \
+            "try { rs.status() } catch (e) { rs.initiate({_id: 'rs0', members: [{_id: 0, host: '127.0.0.1:$port'}]}) }"
+    else
+        mkdir -p "$(dirname "$venv")"
+        install_secantus
+        echo "SecantusDB $secantus"
+        start_process "$dir" mongodb "$venv/bin/secantusd-py" --host 127.0.0.1 --port "$port" \
+            --storage-path "$dir/data" --sync-on-commit --enable-test-commands --log-level WARNING
+        wait_until 60 answers "$port"
+    fi
+    echo "mongodb://127.0.0.1:$port/?directConnection=true" >"$dir/uri"
+}
+
+run() {
+    local dir port status=0
+    if [ -n "${DENGWEN_TEST_MONGODB:-}" ]; then
+        "$@"
+        return
+    fi
+    dir=$(mktemp -d /tmp/dw-mongodb-XXXXXX)
+    port=$(free_port 27117)
+    # shellcheck disable=SC2064 # the folder of now
+    trap "stop_process '$dir' mongodb 20; rm -rf '$dir'" EXIT
+    start "$dir" "$port"
+    DENGWEN_TEST_MONGODB=$(cat "$dir/uri") "$@" || status=$?
+    return "$status"
+}
+
+case "${1:-} ${2:-}" in
+"start "?*) start "$2" "${3:-}" ;;
+"uri "?*) cat "$2/uri" ;;
+"stop "?*) stop_process "$2" mongodb 20 ;;
+"kill "?*) kill -KILL "$(cut -d " " -f 1 "$2/mongodb.pid")" ;;
+"run "?*) shift && run "$@" ;;
+*) sed -n '2,10s/^# \{0,1\}//p' "$0" && exit 2 ;;
+esac

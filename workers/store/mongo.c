@@ -1,0 +1,280 @@
+/* mongo.c - the driver for MongoDB: connections, and what errors mean.
+ *
+ * Writes wait for a majority and its journals; reads see what a majority has.  The library's own
+ * second try of a write is off: after an error that leaves a write in doubt the caller looks, which
+ * does not depend on what a server remembers of sessions. */
+#include "mongo_private.h"
+
+#include "dw/log.h"
+#include "dw/process.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { PASSWORD_MAX = 1024 };
+
+static pthread_once_t started = PTHREAD_ONCE_INIT;
+
+/* What libmongoc has to say may name hosts and queries; errors reach us as values anyway. */
+static void say_nothing(mongoc_log_level_t level, const char *domain, const char *message, void *arg)
+{
+    (void)level;
+    (void)domain;
+    (void)message;
+    (void)arg;
+}
+
+static void start_library(void)
+{
+    mongoc_log_set_handler(say_nothing, NULL);
+    mongoc_init();
+}
+
+/* ---- errors ---- */
+
+enum {
+    UNAUTHORIZED = 13, AUTHENTICATION_FAILED = 18, VALIDATION_FAILED = 121, OUT_OF_DISK = 14031,
+    NOT_PRIMARY = 10107, NOT_PRIMARY_NO_SECONDARY = 13435, NOT_PRIMARY_OR_SECONDARY = 13436,
+    TOO_LARGE = 10334, TOO_LARGE_2 = 17419, TOO_LARGE_3 = 17420,
+};
+
+static const struct {
+    int code;
+    enum dw_result result;
+} server_codes[] = {
+    /* refused before anything was done */
+    {NOT_PRIMARY, DW_RETRY},
+    {NOT_PRIMARY_NO_SECONDARY, DW_RETRY},
+    {NOT_PRIMARY_OR_SECONDARY, DW_RETRY},
+    {UNAUTHORIZED, DW_RETRY},
+    {AUTHENTICATION_FAILED, DW_RETRY},
+    {OUT_OF_DISK, DW_RETRY},
+    /* and would be again */
+    {VALIDATION_FAILED, DW_INVALID},
+    {TOO_LARGE, DW_INVALID},
+    {TOO_LARGE_2, DW_INVALID},
+    {TOO_LARGE_3, DW_INVALID},
+};
+
+static bool was_not_sent(const bson_error_t *e)
+{
+    return e->domain == MONGOC_ERROR_SERVER_SELECTION || e->domain == MONGOC_ERROR_CLIENT ||
+           (e->domain == MONGOC_ERROR_STREAM && (e->code == MONGOC_ERROR_STREAM_NAME_RESOLUTION ||
+                                                 e->code == MONGOC_ERROR_STREAM_CONNECT));
+}
+
+/* Only for server errors and bulk errors: other domains number their errors as they like. */
+static bool is_of_server(const bson_error_t *e)
+{
+    return e->domain == MONGOC_ERROR_SERVER || e->domain == MONGOC_ERROR_COMMAND ||
+           e->domain == MONGOC_ERROR_COLLECTION;
+}
+
+enum dw_result mongo_outcome(const bson_error_t *e)
+{
+    if (was_not_sent(e))
+        return DW_RETRY;
+    if (e->domain == MONGOC_ERROR_BSON)
+        return DW_INVALID;
+    for (size_t i = 0; is_of_server(e) && i < DW_COUNT(server_codes); i++)
+        if (server_codes[i].code == (int)e->code)
+            return server_codes[i].result;
+    return DW_UNCERTAIN;
+}
+
+enum dw_result mongo_read_failed(const bson_error_t *e)
+{
+    dw_log(DW_WARN, "store.mongodb", "reading: %u.%u", e->domain, e->code);
+    return DW_RETRY;
+}
+
+/* ---- calls ---- */
+
+static enum dw_result prepare(struct mongo_call *call, struct dw_error *err)
+{
+    struct mongo *m = call->mongo;
+    if (m->prepared)
+        return DW_OK;
+    enum dw_result result = m->config->store.init ? mongo_make_schema(call, err) : DW_OK;
+    if (result == DW_OK)
+        result = mongo_check_schema(call, err);
+    __atomic_store_n(&m->prepared, result == DW_OK, __ATOMIC_RELEASE);
+    return result;
+}
+
+bool mongo_begin(struct mongo *m, struct mongo_call *call)
+{
+    struct dw_error err = {0};
+    *call = (struct mongo_call){m, mongoc_client_pool_pop(m->pool)};
+    if (!call->client)
+        return false;
+    /* A store that was away when we started is prepared by the first call that reaches it. */
+    if (__atomic_load_n(&m->prepared, __ATOMIC_ACQUIRE) || prepare(call, &err) == DW_OK)
+        return true;
+    dw_log(DW_WARN, "store.mongodb", "%s", err.text);
+    mongo_end(call);
+    return false;
+}
+
+void mongo_end(struct mongo_call *call)
+{
+    if (call->client)
+        mongoc_client_pool_push(call->mongo->pool, call->client);
+    call->client = NULL;
+}
+
+mongoc_collection_t *mongo_collection(const struct mongo_call *call, const char *name)
+{
+    return mongoc_client_get_collection(call->client, call->mongo->database, name);
+}
+
+static enum dw_result ping(void *self)
+{
+    struct mongo_call call;
+    bson_error_t error;
+    bson_t reply;
+    if (!mongo_begin(self, &call))
+        return DW_RETRY;
+    bson_t *hello = BCON_NEW("hello", BCON_INT32(1));
+    bool good = mongoc_client_command_simple(call.client, "admin", hello, NULL, &reply, &error);
+    bson_iter_t at;
+    good = good && bson_iter_init_find(&at, &reply, "isWritablePrimary") && bson_iter_bool(&at);
+    bson_destroy(&reply);
+    bson_destroy(hello);
+    mongo_end(&call);
+    return good ? DW_OK : DW_RETRY;
+}
+
+/* ---- opening ---- */
+
+static void close_store(void *self)
+{
+    struct mongo *m = self;
+    if (m->pool)
+        mongoc_client_pool_destroy(m->pool);
+    if (m->uri)
+        mongoc_uri_destroy(m->uri);
+    dw_free(m->database);
+    dw_free(m);
+}
+
+static enum dw_result read_password(struct mongo *m, struct dw_error *err)
+{
+    const struct dw_config *c = m->config;
+    if (mongoc_uri_get_password(m->uri))
+        return dw_invalid(err, "store.uri", "expected no password in it: settings are read by "
+                                            "many; put it into a file, store.password_file");
+    if (!*c->store.password_file)
+        return DW_OK;
+    if (!mongoc_uri_get_username(m->uri))
+        return dw_invalid(err, "store.uri", "expected a user, as there is a store.password_file");
+    char password[PASSWORD_MAX + 1];
+    size_t len;
+    char *path = dw_config_resolve(c, c->store.password_file);
+    uint8_t *bytes = dw_read_file(path, PASSWORD_MAX, true, &len);
+    dw_free(path);
+    if (!bytes)
+        return dw_invalid(err, "store.password_file",
+                          "expected a file that only its owner may read, of at most %d bytes",
+                          PASSWORD_MAX);
+    memcpy(password, bytes, len);
+    dw_wipe(bytes, len);
+    dw_free(bytes);
+    password[len] = 0;
+    password[strcspn(password, "\r\n")] = 0;
+    bool good = mongoc_uri_set_password(m->uri, password);
+    dw_wipe(password, sizeof password);
+    return good ? DW_OK : dw_invalid(err, "store.password_file", "expected a password in UTF-8");
+}
+
+static enum dw_result read_uri(struct mongo *m, const char *uri, struct dw_error *err)
+{
+    bson_error_t error;
+    m->uri = mongoc_uri_new_with_error(uri, &error);
+    if (!m->uri) /* its message quotes the URI */
+        return dw_invalid(err, "store.uri",
+                          "expected mongodb://[USER@]HOST[,HOST...]/DATABASE?OPTION=VALUE&...");
+    const char *database = mongoc_uri_get_database(m->uri);
+    if (!database || !*database)
+        return dw_invalid(err, "store.uri", "expected a database: mongodb://.../DATABASE");
+    m->database = dw_strdup(database);
+    return read_password(m, err);
+}
+
+static bool set_limits(struct mongo *m)
+{
+    const struct dw_config *c = m->config;
+    mongoc_write_concern_t *w = mongoc_write_concern_new();
+    mongoc_read_concern_t *r = mongoc_read_concern_new();
+    mongoc_write_concern_set_wmajority(w, (int32_t)c->store.wtimeout_ms);
+    mongoc_write_concern_set_journal(w, true);
+    mongoc_read_concern_set_level(r, MONGOC_READ_CONCERN_LEVEL_MAJORITY);
+    mongoc_uri_set_write_concern(m->uri, w);
+    mongoc_uri_set_read_concern(m->uri, r);
+    mongoc_write_concern_destroy(w);
+    mongoc_read_concern_destroy(r);
+    return mongoc_uri_set_appname(m->uri, "dengwen") &&
+           mongoc_uri_set_option_as_bool(m->uri, MONGOC_URI_RETRYWRITES, false) &&
+           mongoc_uri_set_option_as_int32(m->uri, MONGOC_URI_SERVERSELECTIONTIMEOUTMS,
+                                          (int32_t)c->store.select_ms) &&
+           mongoc_uri_set_option_as_int32(m->uri, MONGOC_URI_CONNECTTIMEOUTMS,
+                                          (int32_t)c->store.select_ms) &&
+           mongoc_uri_set_option_as_int32(m->uri, MONGOC_URI_SOCKETTIMEOUTMS,
+                                          (int32_t)c->store.socket_ms) &&
+           mongoc_uri_set_option_as_int32(m->uri, MONGOC_URI_WAITQUEUETIMEOUTMS,
+                                          (int32_t)c->store.select_ms) &&
+           mongoc_uri_set_option_as_int32(m->uri, MONGOC_URI_MAXPOOLSIZE,
+                                          (int32_t)c->store.pool);
+}
+
+static enum dw_result open_store(const char *uri, const struct dw_config *config, void **ret,
+                                 struct dw_error *err)
+{
+    struct mongo *m = dw_alloc(sizeof *m);
+    struct mongo_call call;
+    bson_error_t error;
+    pthread_once(&started, start_library);
+    m->config = config;
+    enum dw_result result = read_uri(m, uri, err);
+    if (result == DW_OK && !set_limits(m))
+        result = dw_invalid(err, "store.uri", "options that contradict each other");
+    if (result == DW_OK && !(m->pool = mongoc_client_pool_new_with_error(m->uri, &error)))
+        result = dw_invalid(err, "store.uri", "%s", error.message);
+    if (result == DW_OK) {
+        mongoc_client_pool_set_error_api(m->pool, MONGOC_ERROR_API_VERSION_2);
+        call = (struct mongo_call){m, mongoc_client_pool_pop(m->pool)};
+        result = call.client ? prepare(&call, err) : DW_RETRY;
+        mongo_end(&call);
+    }
+    if (result == DW_RETRY) { /* it comes later */
+        dw_log(DW_WARN, "store.mongodb", "%s", err->text);
+        result = DW_OK;
+    }
+    if (result == DW_OK)
+        *ret = m;
+    else
+        close_store(m);
+    return result;
+}
+
+const struct dw_store_driver dw_store_mongo = {
+    .scheme = "mongodb://",
+    .whole_uri = true,
+    .open = open_store,
+    .close = close_store,
+    .ping = ping,
+    .apply = mongo_apply,
+    .get_case = mongo_get_case,
+    .id_of_handle = mongo_id_of_handle,
+    .id_of_reference = mongo_id_of_reference,
+    .get_object = mongo_get_object,
+    .worklist = mongo_worklist,
+    .due = mongo_due,
+    .get_record = mongo_get_record,
+    .records = mongo_records,
+    .audit_last = mongo_audit_last,
+    .audit_read = mongo_audit_read,
+    .counts = mongo_counts,
+    .each_case = mongo_each_case,
+};
