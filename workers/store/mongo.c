@@ -12,7 +12,10 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PASSWORD_MAX = 1024 };
+enum {
+    PASSWORD_MAX = 1024,
+    HEARTBEAT_MS = 1000, /* so that a new primary is seen well within store.select_ms */
+};
 
 static pthread_once_t started = PTHREAD_ONCE_INIT;
 
@@ -85,7 +88,8 @@ enum dw_result mongo_outcome(const bson_error_t *e)
 
 enum dw_result mongo_read_failed(const bson_error_t *e)
 {
-    dw_log(DW_WARN, "store.mongodb", "reading: %u.%u", e->domain, e->code);
+    dw_log(DW_WARN, "store.mongodb", "reading: %u.%u %s", e->domain, e->code,
+           was_not_sent(e) ? e->message : "");
     return DW_RETRY;
 }
 
@@ -222,6 +226,10 @@ static bool set_limits(struct mongo *m)
                                           (int32_t)c->store.select_ms) &&
            mongoc_uri_set_option_as_int32(m->uri, MONGOC_URI_SOCKETTIMEOUTMS,
                                           (int32_t)c->store.socket_ms) &&
+           mongoc_uri_set_option_as_int32(
+               m->uri, MONGOC_URI_HEARTBEATFREQUENCYMS,
+               mongoc_uri_get_option_as_int32(m->uri, MONGOC_URI_HEARTBEATFREQUENCYMS,
+                                              HEARTBEAT_MS)) &&
            mongoc_uri_set_option_as_int32(m->uri, MONGOC_URI_WAITQUEUETIMEOUTMS,
                                           (int32_t)c->store.select_ms) &&
            mongoc_uri_set_option_as_int32(m->uri, MONGOC_URI_MAXPOOLSIZE,

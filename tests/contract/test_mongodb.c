@@ -1,0 +1,527 @@
+/* What the contract cannot ask of every driver: which index answers, what becomes of answers that are
+ * lost, which servers are refused. */
+#include "../unit/unit.h"
+
+#include "mongo_private.h"
+
+#include <sodium.h>
+#include <unistd.h>
+
+struct fixture {
+    struct dw_config config;
+    struct dw_store *store;
+    char uri[600];
+};
+
+static const char *server(void)
+{
+    const char *uri = getenv("DENGWEN_TEST_MONGODB");
+    if (!uri)
+        fail_msg("DENGWEN_TEST_MONGODB: expected mongodb://HOST/?OPTIONS (tests/support/mongodb.sh run)");
+    return uri;
+}
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    struct dw_error err = {0};
+    const char *rest = strchr(server() + strlen("mongodb://"), '/');
+    assert_true(sodium_init() >= 0);
+    dw_config_defaults(&f->config);
+    snprintf(f->uri, sizeof f->uri, "%.*s/dengwen_test_m_%d%s", (int)(rest - server()), server(),
+             (int)getpid(), rest + 1);
+    if (dw_store_open(f->uri, &f->config, &f->store, &err) != DW_OK)
+        fail_msg("%s", err.text);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    struct mongo_call call;
+    assert_true(mongo_begin(f->store->self, &call));
+    mongoc_database_t *db = mongoc_client_get_database(call.client, call.mongo->database);
+    assert_true(mongoc_database_drop(db, NULL));
+    mongoc_database_destroy(db);
+    mongo_end(&call);
+    dw_store_close(f->store);
+    dw_config_free(&f->config);
+    free(f);
+    return 0;
+}
+
+/* ---- steps ---- */
+
+struct made {
+    struct dw_store_step step;
+    struct dw_case_index ix;
+    const char *bodies[2];
+    char reference[16];
+    struct dw_buf doc;
+};
+
+static struct made *make(int n, int version)
+{
+    struct made *m = calloc(1, sizeof *m);
+    uint64_t seed = (uint64_t)n;
+    snprintf(m->reference, sizeof m->reference, "CQ26-%09d", n % 1000000000);
+    m->bodies[0] = "500108";
+    m->bodies[1] = n % 3 ? "500103" : "500000";
+    m->ix = (struct dw_case_index){.bodies = m->bodies, .bodies_count = 2, .reference = m->reference,
+                                   .state = "received", .kind = "report", .against = "hospital",
+                                   .district = "500108", .day = 20781, .open = n % 5 != 0,
+                                   .assignee = n % 2 ? "li" : "", .body = m->bodies[n % 2],
+                                   .due = 20790 + n, .due_rule = "D08", .revision = version,
+                                   .timer = 1000 + n, .notice = 2000 + n};
+    dw_buf_init(&m->doc, DW_DOC_MAX);
+    dw_encode(&dw_case_index_layout, &m->ix, &m->doc);
+    m->step = (struct dw_store_step){.with_receipt = version == 1,
+                                     .reference = version == 1 ? m->reference : NULL,
+                                     .with_case = true, .old_version = version - 1,
+                                     .version = version, .doc = dw_buf_slice(&m->doc), .ix = &m->ix};
+    for (int i = 0; i < 16; i++)
+        m->step.case_id[i] = m->step.handle[i] = (uint8_t)test_random(&seed);
+    return m;
+}
+
+static void free_made(struct made *m)
+{
+    dw_buf_free(&m->doc);
+    free(m);
+}
+
+static enum dw_result put(struct fixture *f, int n, int version)
+{
+    struct made *m = make(n, version);
+    struct dw_store_step *steps[] = {&m->step};
+    dw_store_apply(f->store, steps, 1);
+    enum dw_result outcome = m->step.outcome;
+    free_made(m);
+    return outcome;
+}
+
+static int64_t version_of(struct fixture *f, int n)
+{
+    struct made *m = make(n, 1);
+    DW_AUTO_BUF buf = {0};
+    struct dw_store_case found = {0};
+    dw_buf_init(&buf, DW_DOC_MAX);
+    enum dw_result result = dw_store_case(f->store, m->step.case_id, &buf, &found);
+    free_made(m);
+    return result == DW_OK ? found.version : result == DW_NOT_FOUND ? 0 : -1;
+}
+
+/* ---- which index answers ---- */
+
+/* Every query that was sent. */
+static struct {
+    bson_t *commands[100];
+    size_t count;
+} heard;
+
+static void listen_in(const mongoc_apm_command_started_t *event)
+{
+    if (strcmp(mongoc_apm_command_started_get_command_name(event), "find") == 0 &&
+        heard.count < DW_COUNT(heard.commands))
+        heard.commands[heard.count++] =
+            bson_copy(mongoc_apm_command_started_get_command(event));
+}
+
+static void with_listener(struct mongo *m)
+{
+    mongoc_apm_callbacks_t *callbacks = mongoc_apm_callbacks_new();
+    mongoc_apm_set_command_started_cb(callbacks, listen_in);
+    mongoc_client_pool_destroy(m->pool);
+    m->pool = mongoc_client_pool_new(m->uri);
+    mongoc_client_pool_set_error_api(m->pool, MONGOC_ERROR_API_VERSION_2);
+    mongoc_client_pool_set_apm_callbacks(m->pool, callbacks, NULL);
+    mongoc_apm_callbacks_destroy(callbacks);
+}
+
+/* The stages of a plan, in one text. */
+static void stages_of(const bson_t *doc, char *out, size_t max)
+{
+    bson_iter_t at;
+    bson_t inner;
+    uint32_t len;
+    const uint8_t *bytes;
+    if (!bson_iter_init(&at, doc))
+        return;
+    while (bson_iter_next(&at)) {
+        if (strcmp(bson_iter_key(&at), "stage") == 0 && BSON_ITER_HOLDS_UTF8(&at))
+            snprintf(out + strlen(out), max - strlen(out), "%s ", bson_iter_utf8(&at, NULL));
+        if (strcmp(bson_iter_key(&at), "rejectedPlans") == 0)
+            continue;
+        if (BSON_ITER_HOLDS_DOCUMENT(&at))
+            bson_iter_document(&at, &len, &bytes);
+        else if (BSON_ITER_HOLDS_ARRAY(&at))
+            bson_iter_array(&at, &len, &bytes);
+        else
+            continue;
+        if (bson_init_static(&inner, bytes, len))
+            stages_of(&inner, out, max);
+    }
+}
+
+static void explain(struct mongo_call *call, const bson_t *command, char *stages, size_t max)
+{
+    static const char *const of_sessions[] = {"lsid", "$db", "$clusterTime", "readConcern",
+                                              "$readPreference"};
+    bson_t explained = BSON_INITIALIZER, inner = BSON_INITIALIZER, reply;
+    bson_error_t error;
+    bson_iter_t at;
+    bson_iter_init(&at, command);
+    while (bson_iter_next(&at)) {
+        bool wanted = true;
+        for (size_t i = 0; i < DW_COUNT(of_sessions); i++)
+            wanted &= strcmp(bson_iter_key(&at), of_sessions[i]) != 0;
+        if (wanted)
+            bson_append_iter(&inner, NULL, -1, &at);
+    }
+    BSON_APPEND_DOCUMENT(&explained, "explain", &inner);
+    BSON_APPEND_UTF8(&explained, "verbosity", "queryPlanner");
+    if (!mongoc_client_command_simple(call->client, call->mongo->database, &explained, NULL, &reply,
+                                      &error))
+        fail_msg("explain: %s", error.message);
+    bson_iter_t plan;
+    *stages = 0;
+    if (bson_iter_init(&at, &reply) && bson_iter_find_descendant(&at, "queryPlanner.winningPlan", &plan)) {
+        uint32_t len;
+        const uint8_t *bytes;
+        bson_t doc;
+        bson_iter_document(&plan, &len, &bytes);
+        assert_true(bson_init_static(&doc, bytes, len));
+        stages_of(&doc, stages, max);
+    }
+    bson_destroy(&reply);
+    bson_destroy(&inner);
+    bson_destroy(&explained);
+}
+
+static bool sub_document(const bson_t *doc, const char *name, bson_t *ret)
+{
+    bson_iter_t at;
+    uint32_t len;
+    const uint8_t *bytes;
+    if (!bson_iter_init_find(&at, doc, name) || !BSON_ITER_HOLDS_DOCUMENT(&at))
+        return false;
+    bson_iter_document(&at, &len, &bytes);
+    return bson_init_static(ret, bytes, len);
+}
+
+/* The next field that the filter does not hold to one value. */
+static bool next_free(bson_iter_t *field, const bson_t *filter)
+{
+    bson_iter_t at;
+    while (bson_iter_next(field))
+        if (!bson_iter_init_find(&at, filter, bson_iter_key(field)) ||
+            BSON_ITER_HOLDS_DOCUMENT(&at))
+            return true;
+    return false;
+}
+
+/* An index gives its entries in the order of its fields.  Those that the filter holds to one value do
+ * not matter; the others must be what the query sorts by. */
+static bool is_in_order(struct mongo_call *call, const bson_t *command)
+{
+    bson_iter_t at, key, sort_at;
+    bson_t filter, sort, fields;
+    const bson_t *index;
+    bool found = false, good = true;
+    if (!sub_document(command, "sort", &sort))
+        return true;
+    assert_true(sub_document(command, "filter", &filter));
+    assert_true(bson_iter_init_find(&at, command, "hint"));
+    const char *hint = bson_iter_utf8(&at, NULL);
+    assert_true(bson_iter_init_find(&at, command, "find"));
+    mongoc_collection_t *c = mongo_collection(call, bson_iter_utf8(&at, NULL));
+    mongoc_cursor_t *indexes = mongoc_collection_find_indexes_with_opts(c, NULL);
+    while (!found && mongoc_cursor_next(indexes, &index)) {
+        assert_true(bson_iter_init_find(&at, index, "name"));
+        found = strcmp(bson_iter_utf8(&at, NULL), hint) == 0;
+        if (!found || !sub_document(index, "key", &fields))
+            continue;
+        bson_iter_init(&key, &fields);
+        bson_iter_init(&sort_at, &sort);
+        while (good && next_free(&key, &filter))
+            good = next_free(&sort_at, &filter) &&
+                   strcmp(bson_iter_key(&sort_at), bson_iter_key(&key)) == 0;
+        good = good && !next_free(&sort_at, &filter);
+    }
+    mongoc_cursor_destroy(indexes);
+    mongoc_collection_destroy(c);
+    return found && good;
+}
+
+/* SecantusDB does not see that an index of several fields is in order, and says SORT. */
+static bool knows_compound_order(struct mongo_call *call)
+{
+    bson_t *ask = BCON_NEW("buildInfo", BCON_INT32(1)), reply;
+    bson_error_t error;
+    assert_true(mongoc_client_command_simple(call->client, "admin", ask, NULL, &reply, &error));
+    bool knows = !bson_has_field(&reply, "secantusVersion");
+    bson_destroy(&reply);
+    bson_destroy(ask);
+    return knows;
+}
+
+static void nothing(void *arg, const char *key, int64_t version, struct dw_slice doc)
+{
+    (void)arg, (void)key, (void)version, (void)doc;
+}
+
+static void ask_everything(struct fixture *f)
+{
+    uint8_t id[16] = {0}, ids[10][16];
+    size_t count;
+    int64_t seq;
+    struct dw_store_case found;
+    DW_AUTO_BUF buf = {0};
+    dw_buf_init(&buf, DW_DOC_MAX);
+    dw_store_case(f->store, id, &buf, &found);
+    dw_store_object(f->store, id, 0, &buf);
+    dw_store_id_of_handle(f->store, id, id);
+    dw_store_id_of_reference(f->store, "CQ26-000000001", id);
+    for (int list = DW_LIST_MINE; list <= DW_LIST_ALL; list++) {
+        for (int after = 0; after < 2; after++) {
+            struct dw_store_query q = {.list = (enum dw_worklist)list, .body = "500108", .user = "li",
+                                       .today = 20795, .soon = 20799, .limit = 5, .after = after,
+                                       .after_due = 20796};
+            struct dw_store_row *rows;
+            DW_AUTO_ARENA arena = {0};
+            dw_arena_init(&arena, 1 << 20);
+            assert_int_equal(dw_store_worklist(f->store, &q, &arena, &rows, &count), DW_OK);
+        }
+    }
+    dw_store_due(f->store, DW_DUE_TIMER, 5000, 10, ids, &count);
+    dw_store_due(f->store, DW_DUE_NOTICE, 5000, 10, ids, &count);
+    dw_store_record(f->store, "staff", "li", &buf, &found);
+    dw_store_records(f->store, "staff", "l", nothing, NULL);
+    dw_store_audit_last(f->store, "staff", &seq, &buf);
+    dw_store_audit_read(f->store, "staff", 1, 10, nothing, NULL);
+    dw_store_each_case(f->store, nothing, NULL);
+}
+
+TEST(every_query_is_answered_by_an_index_in_its_order)
+{
+    struct fixture *f = *state;
+    struct mongo_call call;
+    char stages[500];
+    for (int n = 1; n <= 30; n++)
+        assert_int_equal(put(f, n, 1), DW_OK);
+    with_listener(f->store->self);
+    heard.count = 0;
+    ask_everything(f);
+    size_t count = heard.count;
+    assert_true(count >= 25);
+    assert_true(mongo_begin(f->store->self, &call));
+    for (size_t i = 0; i < count; i++) {
+        explain(&call, heard.commands[i], stages, sizeof stages);
+        bool good = (strstr(stages, "IXSCAN") || strstr(stages, "IDHACK") ||
+                     strstr(stages, "EXPRESS")) &&
+                    !strstr(stages, "COLLSCAN") && is_in_order(&call, heard.commands[i]) &&
+                    (!knows_compound_order(&call) || !strstr(stages, "SORT"));
+        if (!good) {
+            char *text = bson_as_relaxed_extended_json(heard.commands[i], NULL);
+            print_message("%s\n%s\n", text, stages);
+            bson_free(text);
+        }
+        assert_true(good);
+        bson_destroy(heard.commands[i]);
+    }
+    /* The check itself is checked: a question that no index answers. */
+    bson_t *scan = BCON_NEW("find", BCON_UTF8("cases"), "filter", "{", "v", BCON_INT64(1), "}");
+    explain(&call, scan, stages, sizeof stages);
+    assert_non_null(strstr(stages, "COLLSCAN"));
+    bson_destroy(scan);
+    bson_t *unordered = BCON_NEW("find", BCON_UTF8("cases"), "filter", "{", "body", BCON_UTF8("x"), "}",
+                                 "hint", BCON_UTF8("mine"), "sort", "{", "due", BCON_INT32(1), "}");
+    assert_false(is_in_order(&call, unordered));
+    bson_destroy(unordered);
+    mongo_end(&call);
+}
+
+/* ---- when something goes wrong after sending ---- */
+
+static void fail_next(struct fixture *f, const char *command, int times, const char *how, int code)
+{
+    struct mongo_call call;
+    bson_error_t error;
+    bson_t data = BSON_INITIALIZER, list = BSON_INITIALIZER;
+    BSON_APPEND_UTF8(&list, "0", command);
+    BSON_APPEND_ARRAY(&data, "failCommands", &list);
+    if (strcmp(how, "closeConnection") == 0) {
+        BSON_APPEND_BOOL(&data, "closeConnection", true);
+    } else if (strcmp(how, "errorCode") == 0) {
+        BSON_APPEND_INT32(&data, "errorCode", code);
+    } else {
+        bson_t concern;
+        BSON_APPEND_DOCUMENT_BEGIN(&data, "writeConcernError", &concern);
+        BSON_APPEND_INT32(&concern, "code", code);
+        BSON_APPEND_UTF8(&concern, "errmsg", "waiting for replication timed out");
+        bson_append_document_end(&data, &concern);
+    }
+    bson_t *fail = BCON_NEW("configureFailPoint", BCON_UTF8("failCommand"), "mode", "{", "times",
+                            BCON_INT32(times), "}", "data", BCON_DOCUMENT(&data));
+    assert_true(mongo_begin(f->store->self, &call));
+    if (!mongoc_client_command_simple(call.client, "admin", fail, NULL, NULL, &error))
+        fail_msg("%s", error.message);
+    mongo_end(&call);
+    bson_destroy(fail);
+    bson_destroy(&list);
+    bson_destroy(&data);
+}
+
+/* What a careful caller does. */
+static void put_carefully(struct fixture *f, int n, int version)
+{
+    for (int i = 0; i < 5 && version_of(f, n) < version; i++)
+        put(f, n, version);
+    assert_int_equal(version_of(f, n), version);
+}
+
+TEST(a_connection_that_breaks_leaves_doubt_and_nothing_twice)
+{
+    struct fixture *f = *state;
+    struct dw_store_counts counts;
+    static const char *const commands[] = {"insert", "update", "find"};
+    assert_int_equal(put(f, 1, 1), DW_OK);
+    for (size_t i = 0; i < DW_COUNT(commands); i++) {
+        int n = 10 + (int)i;
+        fail_next(f, commands[i], 1, "closeConnection", 0);
+        put_carefully(f, n, 1);
+        fail_next(f, commands[i], 1, "closeConnection", 0);
+        put_carefully(f, n, 2);
+    }
+    /* The case itself: its insert is the third message of a step, behind handle and reference. */
+    fail_next(f, "update", 1, "closeConnection", 0);
+    enum dw_result outcome = put(f, 1, 2);
+    assert_true(outcome == DW_UNCERTAIN || outcome == DW_OK);
+    put_carefully(f, 1, 2);
+    assert_int_equal(dw_store_counts(f->store, &counts), DW_OK);
+    assert_int_equal(counts.cases, 4);
+    assert_int_equal(counts.receipts, 4);
+    assert_int_equal(counts.references, 4);
+}
+
+TEST(a_server_that_steps_down_did_nothing)
+{
+    struct fixture *f = *state;
+    assert_int_equal(put(f, 1, 1), DW_OK);
+    fail_next(f, "update", 1, "errorCode", 10107);
+    assert_int_equal(put(f, 1, 2), DW_RETRY);
+    assert_int_equal(version_of(f, 1), 1);
+    assert_int_equal(put(f, 1, 2), DW_OK);
+}
+
+TEST(a_wait_for_the_majority_that_ends_too_early_is_looked_into)
+{
+    struct fixture *f = *state;
+    assert_int_equal(put(f, 1, 1), DW_OK);
+    fail_next(f, "update", 1, "writeConcernError", 64);
+    /* It was done and only not confirmed: the document tells. */
+    enum dw_result outcome = put(f, 1, 2);
+    assert_true(outcome == DW_OK || outcome == DW_UNCERTAIN);
+    put_carefully(f, 1, 2);
+}
+
+TEST(a_document_that_is_too_large_is_refused_for_good)
+{
+    struct fixture *f = *state;
+    struct made *m = make(1, 1);
+    struct dw_store_step *steps[] = {&m->step};
+    bson_t big = BSON_INITIALIZER;
+    uint8_t *bytes = calloc(1, 17 * 1024 * 1024);
+    BSON_APPEND_BINARY(&big, "x", BSON_SUBTYPE_BINARY, bytes, 17 * 1024 * 1024);
+    m->step.doc = DW_SLICE(bson_get_data(&big), big.len);
+    dw_store_apply(f->store, steps, 1);
+    assert_int_equal(m->step.outcome, DW_INVALID);
+    assert_int_equal(version_of(f, 1), 0);
+    bson_destroy(&big);
+    free(bytes);
+    free_made(m);
+}
+
+/* ---- opening ---- */
+
+static enum dw_result open_with(struct fixture *f, const char *uri, struct dw_error *err)
+{
+    struct dw_store *store;
+    *err = (struct dw_error){0};
+    enum dw_result result = dw_store_open(uri, &f->config, &store, err);
+    if (result == DW_OK)
+        dw_store_close(store);
+    return result;
+}
+
+TEST(a_uri_that_is_wrong_is_refused_and_not_repeated)
+{
+    struct fixture *f = *state;
+    struct dw_error err;
+    static const char *const wrong[] = {"mongodb://", "mongodb:///cases", "mongodb://h:x/cases",
+                                        "mongodb://u:s3cret@127.0.0.1/cases", "mongodb://127.0.0.1/",
+                                        "mongodb://127.0.0.1/cases?tls=s3cret"};
+    for (size_t i = 0; i < DW_COUNT(wrong); i++) {
+        assert_int_equal(open_with(f, wrong[i], &err), DW_INVALID);
+        assert_string_equal(err.field, "store.uri");
+        assert_null(strstr(err.text, "s3cret"));
+    }
+}
+
+TEST(a_server_that_is_away_is_waited_for)
+{
+    struct fixture *f = *state;
+    struct dw_store *store;
+    struct dw_error err = {0};
+    uint8_t id[16] = {1};
+    DW_AUTO_BUF buf = {0};
+    struct dw_store_case found;
+    dw_buf_init(&buf, 1000);
+    f->config.store.select_ms = 200;
+    assert_int_equal(dw_store_open("mongodb://127.0.0.1:1/cases", &f->config, &store, &err), DW_OK);
+    assert_int_equal(dw_store_ping(store), DW_RETRY);
+    assert_int_equal(dw_store_case(store, id, &buf, &found), DW_RETRY);
+    struct made *m = make(1, 1);
+    struct dw_store_step *steps[] = {&m->step};
+    dw_store_apply(store, steps, 1);
+    assert_int_equal(m->step.outcome, DW_RETRY);
+    free_made(m);
+    dw_store_close(store);
+}
+
+TEST(a_newer_schema_is_refused_and_a_missing_one_named)
+{
+    struct fixture *f = *state;
+    struct mongo_call call;
+    struct dw_error err;
+    char fresh[650];
+    assert_true(mongo_begin(f->store->self, &call));
+    mongoc_collection_t *c = mongo_collection(&call, "schema");
+    bson_t *filter = BCON_NEW("_id", BCON_UTF8("dengwen"));
+    bson_t *newer = BCON_NEW("_id", BCON_UTF8("dengwen"), "version",
+                             BCON_INT32(MONGO_SCHEMA_VERSION + 1));
+    assert_true(mongoc_collection_replace_one(c, filter, newer, NULL, NULL, NULL));
+    mongoc_collection_destroy(c);
+    mongo_end(&call);
+    bson_destroy(filter);
+    bson_destroy(newer);
+    assert_int_equal(open_with(f, f->uri, &err), DW_INVALID);
+    assert_non_null(strstr(err.text, "newer"));
+    f->config.store.init = false;
+    snprintf(fresh, sizeof fresh, "%s", f->uri);
+    memcpy(strstr(fresh, "dengwen_test_m_"), "dengwen_test_n_", 15);
+    assert_int_equal(open_with(f, fresh, &err), DW_INVALID);
+    assert_non_null(strstr(err.text, "init-db"));
+}
+
+RUN(cmocka_unit_test_setup_teardown(every_query_is_answered_by_an_index_in_its_order, setup, teardown),
+    cmocka_unit_test_setup_teardown(a_connection_that_breaks_leaves_doubt_and_nothing_twice, setup,
+                                    teardown),
+    cmocka_unit_test_setup_teardown(a_server_that_steps_down_did_nothing, setup, teardown),
+    cmocka_unit_test_setup_teardown(a_wait_for_the_majority_that_ends_too_early_is_looked_into, setup,
+                                    teardown),
+    cmocka_unit_test_setup_teardown(a_document_that_is_too_large_is_refused_for_good, setup, teardown),
+    cmocka_unit_test_setup_teardown(a_uri_that_is_wrong_is_refused_and_not_repeated, setup, teardown),
+    cmocka_unit_test_setup_teardown(a_server_that_is_away_is_waited_for, setup, teardown),
+    cmocka_unit_test_setup_teardown(a_newer_schema_is_refused_and_a_missing_one_named, setup, teardown))
