@@ -16,6 +16,7 @@
 
 enum {
     HANDLE_LEN = 8,       /* client address that a worker echoes */
+    WAITING_BYTES_MAX = 64 * 1024 * 1024, /* of all requests that wait, beside their number */
     CALL_ECHO_MAX = 32,   /* a first body frame longer than this is no call number */
     CLAIM_MAX = 32,       /* items taken by one claim */
     RETRY_FULL_MS = 1000, /* a queue operation that the disk refused is tried again */
@@ -66,6 +67,7 @@ struct dw_broker {
     const struct dw_config *config;
     uint64_t random;
     uint64_t last_handle;
+    size_t waiting_bytes;
     struct service *services;
     struct worker *workers;
     struct dw_queue_op *refused; /* done, later and dead that the disk did not take */
@@ -73,7 +75,7 @@ struct dw_broker {
     bool draining;
     struct dw_act *acts, **acts_end;
     dw_metric *m_requests, *m_replies, *m_refused, *m_cut, *m_workers, *m_leases, *m_waiting,
-        *m_expired, *m_accepted;
+        *m_expired, *m_accepted, *m_services;
 };
 
 /* What a queue operation was for. */
@@ -100,6 +102,7 @@ struct dw_broker *dw_broker_new(const struct dw_config *config, uint64_t seed)
     b->m_waiting = dw_metric_named("dengwen_broker_waiting");
     b->m_expired = dw_metric_named("dengwen_broker_expired_total");
     b->m_accepted = dw_metric_named("dengwen_queue_accepted_total");
+    b->m_services = dw_metric_named("dengwen_broker_services");
     return b;
 }
 
@@ -256,6 +259,27 @@ static struct dw_slice call_of(const struct dw_slice *body, size_t count)
     return count && body[0].len <= CALL_ECHO_MAX ? body[0] : DW_SLICE("", 0);
 }
 
+/* ---- requests that wait ---- */
+
+static struct request *first_waiting(struct dw_broker *b, struct service *s)
+{
+    struct request *r = s->waiting;
+    s->waiting = r->next;
+    if (!s->waiting)
+        s->waiting_end = &s->waiting;
+    s->waiting_count--;
+    b->waiting_bytes -= r->body.bytes;
+    (*b->m_waiting)--;
+    return r;
+}
+
+static void count_waiting(struct dw_broker *b, struct service *s, const struct request *r)
+{
+    s->waiting_count++;
+    b->waiting_bytes += r->body.bytes;
+    (*b->m_waiting)++;
+}
+
 /* ---- services and workers ---- */
 
 static struct service *service_named(struct dw_broker *b, struct dw_slice name)
@@ -271,6 +295,7 @@ static struct service *service_named(struct dw_broker *b, struct dw_slice name)
         s->waiting_end = &s->waiting;
         s->next = b->services;
         b->services = s;
+        (*b->m_services)++;
     }
     return s;
 }
@@ -326,16 +351,26 @@ static bool has_worker(struct dw_broker *b, struct dw_slice name)
     return false;
 }
 
+/* Names that nobody serves and nobody waits for: a client may ask for any. */
+static void forget_services(struct dw_broker *b)
+{
+    for (struct service **at = &b->services; *at;) {
+        struct service *s = *at;
+        if (s->durable || s->waiting || has_worker(b, dw_slice_of(s->name))) {
+            at = &s->next;
+            continue;
+        }
+        *at = s->next;
+        dw_free(s);
+        (*b->m_services)--;
+    }
+}
+
 static void hand_out_requests(struct dw_broker *b, struct service *s, int64_t now)
 {
     struct worker *w;
     while (s->waiting && (w = free_worker_of(b, s))) {
-        struct request *r = s->waiting;
-        s->waiting = r->next;
-        if (!s->waiting)
-            s->waiting_end = &s->waiting;
-        s->waiting_count--;
-        (*b->m_waiting)--;
+        struct request *r = first_waiting(b, s);
         uint8_t address[HANDLE_LEN];
         for (int i = 0; i < HANDLE_LEN; i++)
             address[i] = (uint8_t)(r->handle >> (56 - 8 * i));
@@ -553,7 +588,8 @@ static void on_call(struct dw_broker *b, int64_t mono, dw_time now, const struct
     if (serve_own(b, now, from, m))
         return;
     struct service *s = service_named(b, m->service);
-    if (s->waiting_count >= b->config->broker.max_waiting || b->draining) {
+    if (s->waiting_count >= b->config->broker.max_waiting ||
+        b->waiting_bytes >= WAITING_BYTES_MAX || b->draining) {
         status_to_client(b, from, m->service, call_of(m->body, m->body_count),
                          "503 too many requests are waiting");
         return;
@@ -565,8 +601,7 @@ static void on_call(struct dw_broker *b, int64_t mono, dw_time now, const struct
     r->expires = mono + b->config->broker.request_ttl_ms;
     *s->waiting_end = r;
     s->waiting_end = &r->next;
-    s->waiting_count++;
-    (*b->m_waiting)++;
+    count_waiting(b, s, r);
     hand_out_requests(b, s, mono);
 }
 
@@ -747,8 +782,7 @@ void dw_broker_unsent(struct dw_broker *b, dw_time now, const struct dw_peer *to
     s->waiting = r;
     if (!r->next)
         s->waiting_end = &r->next;
-    s->waiting_count++;
-    (*b->m_waiting)++;
+    count_waiting(b, s, r);
 }
 
 /* ---- finished queue operations ---- */
@@ -847,12 +881,7 @@ void dw_broker_finished(struct dw_broker *b, int64_t mono, dw_time now, struct d
 static void expire_waiting(struct dw_broker *b, struct service *s, int64_t mono)
 {
     while (s->waiting && s->waiting->expires <= mono) {
-        struct request *r = s->waiting;
-        s->waiting = r->next;
-        if (!s->waiting)
-            s->waiting_end = &s->waiting;
-        s->waiting_count--;
-        (*b->m_waiting)--;
+        struct request *r = first_waiting(b, s);
         (*b->m_expired)++;
         status_to_client(b, &r->client, dw_slice_of(s->name), call_of(r->body.items, r->body.count),
                          "503 nobody serves this now");
@@ -875,6 +904,7 @@ void dw_broker_tick(struct dw_broker *b, int64_t mono, dw_time now)
         expire_waiting(b, s, mono);
         hand_out(b, s, mono, now);
     }
+    forget_services(b);
     if (b->refused && mono >= b->refused_again_at) {
         struct dw_queue_op *op = b->refused;
         b->refused = NULL;

@@ -101,7 +101,7 @@ static void report(struct notifier *n, const struct dw_claimed *c, const char *c
     if (wait > n->config->notify.backoff_max_seconds * 1000)
         wait = n->config->notify.backoff_max_seconds * 1000;
     struct dw_report r = {.fence = c->fence, .channel = channel, .accepted = d->accepted,
-                          .final = final, .code = d->code, .again_ms = wait};
+                          .refused = d->refused, .final = final, .code = d->code, .again_ms = wait};
     memcpy(r.case_id, c->case_id, 16);
     memcpy(r.notice, c->notice, 16);
     dw_buf_init(&doc, 4096);
@@ -191,6 +191,7 @@ int notifier_work(struct notifier *n)
     dw_buf_init(&doc, 1024);
     dw_encode(&dw_ask_claim_layout, &ask, &doc);
     struct dw_slice payload[] = {dw_slice_of("claim"), dw_buf_slice(&doc)};
+    int64_t longest = DW_NOTIFY_CONVERSATIONS * n->config->notify.timeout_seconds * 1000;
     int64_t until = dw_monotonic_ms() + n->config->notify.lease_seconds * 1000;
     enum dw_result result =
         dw_bus_call(n->bus, 0, "case.notify", payload, 2, CALL_MS, &answer);
@@ -203,7 +204,7 @@ int notifier_work(struct notifier *n)
         struct dw_slice bytes = {0};
         dw_unpack_next(&objects, &bytes);
         /* What cannot be sent within its claim is left: somebody else may have it by then. */
-        if (dw_monotonic_ms() + 2 * n->config->notify.timeout_seconds * 1000 < until)
+        if (dw_monotonic_ms() + longest < until)
             deliver(n, &view.items[i], bytes);
         dw_process_tick(&n->process);
     }

@@ -138,14 +138,16 @@ static void set_login(CURL *curl, const struct dw_config *config)
     dw_wipe(password, sizeof password);
 }
 
-static void judge(CURL *curl, CURLcode code, struct dw_delivery *ret)
+/* 5xx in the conversation about this message is final; at the door, in TLS or at the login it is our
+ * trouble. */
+static void judge(CURL *curl, CURLcode code, bool about_message, struct dw_delivery *ret)
 {
     long status = 0;
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     *ret = (struct dw_delivery){.accepted = code == CURLE_OK};
-    /* 5xx in the conversation about this message is final; a failed login or TLS is our trouble. */
-    ret->refused = code != CURLE_OK && code != CURLE_LOGIN_DENIED && status >= 550 && status < 560;
-    if (status >= 200 && status < 600)
+    ret->refused = code != CURLE_OK && about_message && status >= 550 && status < 560;
+    /* After a good answer it was something else that failed: TLS, or the time. */
+    if (code == CURLE_OK || (status >= 400 && status < 600))
         snprintf(ret->code, sizeof ret->code, "SMTP %ld", status);
     else
         snprintf(ret->code, sizeof ret->code, "%s", curl_easy_strerror(code));
@@ -159,6 +161,8 @@ static CURL *open_relay(const struct dw_config *config)
     curl_easy_setopt(curl, CURLOPT_PROXY, "");
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)config->notify.timeout_seconds);
+    /* TIMEOUT does not end the farewell, which would wait for 120 seconds. */
+    curl_easy_setopt(curl, CURLOPT_SERVER_RESPONSE_TIMEOUT, (long)config->notify.timeout_seconds);
     curl_easy_setopt(curl, CURLOPT_USE_SSL,
                      (long)(config->notify.smtp_tls ? CURLUSESSL_ALL : CURLUSESSL_TRY));
     set_login(curl, config);
@@ -179,7 +183,9 @@ static void send_email(const struct dw_config *config, const struct dw_message_o
     curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
     curl_easy_setopt(curl, CURLOPT_READFUNCTION, read_some);
     curl_easy_setopt(curl, CURLOPT_READDATA, &reading);
-    judge(curl, curl_easy_perform(curl), ret);
+    CURLcode code = curl_easy_perform(curl);
+    /* The sender and the recipient are refused with SEND_ERROR, the text after it was read. */
+    judge(curl, code, code == CURLE_SEND_ERROR || reading.rest.len < bytes.len, ret);
     curl_slist_free_all(to);
     curl_easy_cleanup(curl);
 }
@@ -189,7 +195,7 @@ static void reach_relay(const struct dw_config *config, struct dw_delivery *ret)
 {
     CURL *curl = open_relay(config);
     curl_easy_setopt(curl, CURLOPT_CONNECT_ONLY, 1L);
-    judge(curl, curl_easy_perform(curl), ret);
+    judge(curl, curl_easy_perform(curl), false, ret);
     curl_easy_cleanup(curl);
 }
 

@@ -293,7 +293,8 @@ struct dw_report {
     uint8_t case_id[16], notice[16];
     int32_t fence;
     const char *channel;
-    bool accepted, final; /* final: this channel will not be tried again */
+    bool accepted, refused; /* refused: the provider never will */
+    bool final;             /* this channel will not be tried again */
     const char *code;
     int64_t again_ms; /* wait before the next attempt */
 };

@@ -3,6 +3,7 @@
 #include "unit.h"
 
 #include "dw/broker.h"
+#include "dw/process.h"
 
 enum { MAX_SENT = 200 };
 
@@ -213,6 +214,47 @@ TEST(no_more_requests_wait_than_the_limit)
     assert_null(last_to(f, "web1"));
     say(f, "web1", "web", "", "MDPC01", "case.public", "call-002", "x", NULL);
     assert_int_equal(dw_status_parse(last_to(f, "web1")->frames.items[4]), 503);
+}
+
+TEST(large_requests_do_not_wait_in_any_number)
+{
+    struct fixture *f = *state;
+    enum { SIZE = 20 * 1024 * 1024 };
+    char *bytes = calloc(1, SIZE);
+    struct dw_slice frames[] = {dw_slice_of(""), dw_slice_of("MDPC01"), dw_slice_of("case.public"),
+                                dw_slice_of("call-001"), DW_SLICE(bytes, SIZE)};
+    for (int round = 0; round < 2; round++) {
+        forget_sent(f);
+        for (int i = 0; i < 4; i++)
+            say_slices(f, "web1", "web", frames, 5);
+        assert_null(last_to(f, "web1")); /* the last of them goes beyond the limit */
+        say_slices(f, "web1", "web", frames, 5);
+        assert_int_equal(dw_status_parse(last_to(f, "web1")->frames.items[4]), 503);
+        tick(f, f->config.broker.request_ttl_ms + 1);
+    }
+    free(bytes);
+}
+
+TEST(names_that_nobody_serves_are_forgotten)
+{
+    struct fixture *f = *state;
+    dw_metric *services = dw_metric_named("dengwen_broker_services");
+    long before = *services;
+    ready(f, "w1", "case.public", "1");
+    for (int i = 0; i < 50; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "name-%d", i);
+        say(f, "c1", "client", "", "MDPC01", name, "call-001", "x", NULL);
+    }
+    assert_int_equal(*services - before, 51);
+    tick(f, 1);
+    assert_int_equal(*services - before, 51); /* somebody waits there */
+    tick(f, f->config.broker.request_ttl_ms + 1);
+    tick(f, 1);
+    assert_int_equal(*services - before, 0); /* the worker fell silent meanwhile */
+    ready(f, "w1", "case.public", "1");
+    tick(f, 1);
+    assert_int_equal(*services - before, 1);
 }
 
 TEST(a_worker_gets_no_more_than_its_credit)
@@ -442,6 +484,7 @@ TEST(draining_hands_out_nothing_new_and_keeps_what_it_has)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 RUN(T(a_request_reaches_a_worker_and_its_reply_comes_back),
     T(a_request_waits_for_a_worker_and_then_gives_up), T(no_more_requests_wait_than_the_limit),
+    T(large_requests_do_not_wait_in_any_number), T(names_that_nobody_serves_are_forgotten),
     T(a_worker_gets_no_more_than_its_credit), T(roles_may_only_what_the_table_says),
     T(who_asks_for_what_it_may_not_or_breaks_the_protocol_is_cut),
     T(a_filing_is_accepted_delivered_and_done), T(a_silent_worker_loses_its_items_to_another),

@@ -106,6 +106,16 @@ TEST(a_notice_that_is_given_up_is_on_record_as_failed)
     assert_int_equal(tell(w, claim(w), "sms", false, true), DW_OK);
     assert_string_equal(w->c.notices[0].state, "failed");
     assert_string_equal(last_event(w)->kind, "notice_failed");
+    assert_string_equal(w->c.notices[0].attempts[0].outcome, "failed");
+}
+
+TEST(what_a_provider_will_never_take_is_on_record_as_refused)
+{
+    struct world *w = *state;
+    world_register(w, true, true);
+    struct dw_report r = report_of(w, claim(w), "sms", false, true);
+    r.refused = true;
+    assert_int_equal(dw_case_report_notice(&w->domain, &w->c, &r, w->now, &w->arena), DW_OK);
     assert_string_equal(w->c.notices[0].attempts[0].outcome, "refused");
 }
 
@@ -145,5 +155,6 @@ RUN(T(a_notice_to_a_real_name_leaves_at_once_and_to_an_anonymous_one_after_a_ran
     T(a_failed_notice_waits_and_is_tried_again),
     T(a_claim_that_nobody_answers_runs_out_and_is_made_again_with_another_fence),
     T(a_notice_that_is_given_up_is_on_record_as_failed),
+    T(what_a_provider_will_never_take_is_on_record_as_refused),
     T(two_channels_are_reported_apart_and_only_the_open_one_is_tried_again),
     T(who_left_no_contact_is_told_on_the_follow_page))

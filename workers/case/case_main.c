@@ -219,6 +219,8 @@ static void turn(struct casework *cw)
         items[n++] = (zmq_pollitem_t){.socket = dw_worker_socket(cw->workers[i].worker),
                                       .events = ZMQ_POLLIN};
     zmq_poll(items, (int)n, cw->process.ready ? TURN_MS : TURN_MS / 5);
+    /* Before what came is judged: it may be sealed to keys that were signed a moment ago. */
+    dw_directory_watch_tick(cw->directory);
     for (size_t i = 0; i < cw->workers_count; i++)
         if (items[2 + i].revents & ZMQ_POLLIN)
             take_requests(cw, i);
@@ -281,7 +283,6 @@ int main(int argc, char **argv)
         if (now - pinged >= PING_MS || !cw.process.ready) {
             pinged = now;
             watch_store(&cw);
-            dw_directory_watch_tick(cw.directory);
         }
         if (now - ticked >= cw.config->cases.tick_ms) {
             ticked = now;

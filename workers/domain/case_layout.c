@@ -178,7 +178,7 @@ static const struct dw_field report_fields[] = {
     DW_F_FIXED(struct dw_report, case_id, 0),  DW_F_FIXED(struct dw_report, notice, 0),
     DW_F_I32(struct dw_report, fence, 0),      DW_F_TEXT(struct dw_report, channel, ID_MAX, 0),
     DW_F_BOOL(struct dw_report, accepted, 0),  DW_F_BOOL(struct dw_report, final, 0),
-    DW_F_TEXT(struct dw_report, code, CODE_MAX, 0),
+    DW_F_BOOL(struct dw_report, refused, 0),   DW_F_TEXT(struct dw_report, code, CODE_MAX, 0),
     DW_F_I64(struct dw_report, again_ms, DW_OPTIONAL),
 };
 const struct dw_layout dw_report_layout = DW_LAYOUT("report", struct dw_report, report_fields);

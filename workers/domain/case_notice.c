@@ -106,7 +106,7 @@ enum dw_result dw_case_report_notice(const struct dw_domain *domain, struct dw_c
         struct dw_attempt *a = &n->attempts[i];
         if (strcmp(a->channel, report->channel) != 0 || strcmp(a->outcome, "sending") != 0)
             continue;
-        a->outcome = report->accepted ? "accepted" : report->final ? "refused" : "failed";
+        a->outcome = report->accepted ? "accepted" : report->refused ? "refused" : "failed";
         a->code = report->code;
         break;
     }

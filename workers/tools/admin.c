@@ -113,7 +113,9 @@ static size_t slices_of(const char *const *words, size_t count,
 static char *first_text(struct dw_bus_answer *answer)
 {
     struct dw_slice text = answer->payload_count ? answer->payload[0] : dw_slice_of("");
-    return strndup((const char *)text.data, text.len);
+    char *copy = dw_alloc(text.len + 1); /* a frame ends without a zero */
+    memcpy(copy, text.data, text.len);
+    return copy;
 }
 
 char *admin_ask_queue(struct admin *admin, const char *const *words, size_t count)

@@ -10,17 +10,17 @@
 
 #include <curl/curl.h>
 #include <sodium.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { ANSWER_MAX = 64 * 1024 * 1024, WORDS_MAX = 24, TIMEOUT_SECONDS = 60 };
+enum { ANSWER_MAX = 64 * 1024 * 1024, WORDS_MAX = 24, TIMEOUT_SECONDS = 60, PATH_LEN = 1024 };
 
 struct options {
     struct tool_options tool;
-    const char *login, *desk, *worklist, *out, *key;
-    int limit;
+    const char *login, *desk, *worklist, *out, *key, *limit;
     const char *words[WORDS_MAX];
     size_t count;
 };
@@ -52,7 +52,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         o->worklist = arg;
         return 0;
     case 'n':
-        o->limit = atoi(arg);
+        o->limit = arg;
         return 0;
     case 'o':
         o->out = arg;
@@ -99,10 +99,35 @@ static struct curl_slist *header(struct curl_slist *list, const char *name, cons
     return list;
 }
 
+/* `form` with each %s replaced by the next word, whatever it holds: it stays one part of the path. */
+static void path_of(const struct desk *d, char ret[PATH_LEN], const char *form, ...)
+{
+    DW_AUTO_BUF path = {0};
+    va_list words;
+    dw_buf_init(&path, PATH_LEN - 1);
+    va_start(words, form);
+    for (; *form; form++) {
+        if (form[0] != '%') {
+            dw_buf_put(&path, form, 1);
+            continue;
+        }
+        char *escaped = curl_easy_escape(d->curl, va_arg(words, const char *), 0);
+        dw_buf_str(&path, escaped);
+        curl_free(escaped);
+        form++;
+    }
+    va_end(words);
+    if (path.overflow) {
+        fprintf(stderr, "case: a word is too long\n");
+        exit(DW_EXIT_DATA);
+    }
+    snprintf(ret, PATH_LEN, "%s", dw_buf_text(&path));
+}
+
 /* Takes the body.  Ends the process with 69 when the desk is away. */
 static void ask(struct desk *d, const char *method, const char *path, json_t *body, const char *key)
 {
-    char url[1024], bearer[160];
+    char url[PATH_LEN + 300], bearer[160];
     char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
     struct curl_slist *headers = NULL;
     json_decref(body);
@@ -119,6 +144,7 @@ static void ask(struct desk *d, const char *method, const char *path, json_t *bo
     curl_easy_reset(d->curl);
     curl_easy_setopt(d->curl, CURLOPT_URL, url);
     curl_easy_setopt(d->curl, CURLOPT_CUSTOMREQUEST, method);
+    curl_easy_setopt(d->curl, CURLOPT_PATH_AS_IS, 1L);
     curl_easy_setopt(d->curl, CURLOPT_PROXY, "");
     curl_easy_setopt(d->curl, CURLOPT_TIMEOUT, (long)TIMEOUT_SECONDS);
     curl_easy_setopt(d->curl, CURLOPT_HTTPHEADER, headers);
@@ -184,9 +210,13 @@ static int log_in(struct desk *d, const struct options *o)
         fprintf(stderr, "case: expected DENGWEN_USER and DENGWEN_PASSWORD, or --login FILE\n");
         return DW_EXIT_USAGE;
     }
-    ask(d, "POST", "/api/v1/login", json_pack("{s:s, s:s}", "user", user, "password", password),
-        NULL);
+    json_t *both = json_pack("{s:s, s:s}", "user", user, "password", password);
     dw_wipe(password, sizeof password);
+    if (!both) {
+        fprintf(stderr, "case: user and password: expected UTF-8\n");
+        return DW_EXIT_DATA;
+    }
+    ask(d, "POST", "/api/v1/login", both, NULL);
     if (d->status != 200)
         return refused(d);
     json_t *answer = answer_json(d);
@@ -206,11 +236,11 @@ static const char *text_in(const json_t *o, const char *name)
 
 static int do_list(struct desk *d, const struct options *o)
 {
-    char path[200];
+    char path[PATH_LEN];
     size_t i;
     json_t *row;
-    snprintf(path, sizeof path, "/api/v1/cases?worklist=%s&limit=%d",
-             o->worklist ? o->worklist : "all", o->limit ? o->limit : 50);
+    path_of(d, path, "/api/v1/cases?worklist=%s&limit=%s", o->worklist ? o->worklist : "all",
+            o->limit ? o->limit : "50");
     ask(d, "GET", path, NULL, NULL);
     if (d->status != 200)
         return refused(d);
@@ -269,10 +299,10 @@ static void print_case(const json_t *c)
 
 static int do_show(struct desk *d, const struct options *o)
 {
-    char path[200];
+    char path[PATH_LEN];
     if (o->count != 2)
         return DW_EXIT_USAGE;
-    snprintf(path, sizeof path, "/api/v1/cases/%.40s", o->words[1]);
+    path_of(d, path, "/api/v1/cases/%s", o->words[1]);
     ask(d, "GET", path, NULL, NULL);
     if (d->status != 200)
         return refused(d);
@@ -288,10 +318,10 @@ static int do_show(struct desk *d, const struct options *o)
 
 static int do_file(struct desk *d, const struct options *o)
 {
-    char path[200];
+    char path[PATH_LEN];
     if (o->count != 3)
         return DW_EXIT_USAGE;
-    snprintf(path, sizeof path, "/api/v1/cases/%.40s/files/%.40s", o->words[1], o->words[2]);
+    path_of(d, path, "/api/v1/cases/%s/files/%s", o->words[1], o->words[2]);
     ask(d, "GET", path, NULL, NULL);
     if (d->status != 200)
         return refused(d);
@@ -305,23 +335,23 @@ static json_t *command_of(struct desk *d, const struct options *o, int *status)
 {
     json_t *command = json_pack("{s:s}", "command", o->words[2]);
     for (size_t i = 3; i < o->count; i++) {
-        char name[32];
+        char name[32], *end = "";
         const char *equals = strchr(o->words[i], '=');
         snprintf(name, sizeof name, "%.*s", equals ? (int)(equals - o->words[i]) : 0, o->words[i]);
-        if (!equals) {
+        if (equals && strcmp(name, "version") == 0)
+            json_object_set_new(command, name, json_integer(strtoll(equals + 1, &end, 10)));
+        if (!equals || *end) {
             fprintf(stderr, "case do: expected NAME=VALUE, found %s\n", o->words[i]);
             *status = DW_EXIT_USAGE;
-        } else if (strcmp(name, "version") == 0) {
-            json_object_set_new(command, name, json_integer(atoll(equals + 1)));
         } else if (strcmp(name, "with_internal") == 0) {
             json_object_set_new(command, name, json_boolean(strcmp(equals + 1, "true") == 0));
-        } else {
+        } else if (strcmp(name, "version") != 0) {
             json_object_set_new(command, name, json_string(equals + 1));
         }
     }
     if (*status == 0 && !json_object_get(command, "version")) {
-        char path[200];
-        snprintf(path, sizeof path, "/api/v1/cases/%.40s", o->words[1]);
+        char path[PATH_LEN];
+        path_of(d, path, "/api/v1/cases/%s", o->words[1]);
         ask(d, "GET", path, NULL, NULL);
         json_t *now = answer_json(d);
         if (d->status != 200)
@@ -335,7 +365,7 @@ static json_t *command_of(struct desk *d, const struct options *o, int *status)
 
 static int do_do(struct desk *d, const struct options *o)
 {
-    char path[200], key[40];
+    char path[PATH_LEN], key[40];
     uint8_t random[24];
     int status = 0;
     if (o->count < 3)
@@ -347,7 +377,7 @@ static int do_do(struct desk *d, const struct options *o)
     }
     randombytes_buf(random, sizeof random);
     dw_base64(key, sizeof key, random, sizeof random);
-    snprintf(path, sizeof path, "/api/v1/cases/%.40s/commands", o->words[1]);
+    path_of(d, path, "/api/v1/cases/%s/commands", o->words[1]);
     ask(d, "POST", path, command, o->key ? o->key : key);
     if (d->status != 200)
         return refused(d);
@@ -359,6 +389,15 @@ static int do_do(struct desk *d, const struct options *o)
         json_decref(answer);
     }
     return 0;
+}
+
+/* Before anything is asked: a text that JSON cannot carry would be left out. */
+static bool words_are_clean(const struct options *o)
+{
+    bool clean = !o->key || dw_text_is_clean(o->key, strlen(o->key), "");
+    for (size_t i = 0; i < o->count; i++)
+        clean &= dw_text_is_clean(o->words[i], strlen(o->words[i]), "\n\t");
+    return clean;
 }
 
 int main(int argc, char **argv)
@@ -383,14 +422,20 @@ int main(int argc, char **argv)
     int status = DW_EXIT_USAGE;
     argp_err_exit_status = DW_EXIT_USAGE;
     argp_parse(&argp, argc, argv, 0, NULL, &o);
+    if (!words_are_clean(&o)) {
+        fprintf(stderr, "case: expected UTF-8 without control characters\n");
+        return DW_EXIT_DATA;
+    }
     dw_process_harden();
     json_set_alloc_funcs(dw_alloc_for_library, dw_forgetful_free);
     snprintf(url, sizeof url, "%s", o.desk ? o.desk : "");
     if (!o.desk) {
-        if (!dw_config_load(dw_config_path(o.tool.config), &config, dw_config_problem_print, NULL))
-            return DW_EXIT_CONFIG;
+        bool good = dw_config_load(dw_config_path(o.tool.config), &config, dw_config_problem_print,
+                                   NULL);
         snprintf(url, sizeof url, "http://%s", config.desk.http.listen);
         dw_config_free(&config);
+        if (!good)
+            return DW_EXIT_CONFIG;
     }
     curl_global_init(CURL_GLOBAL_DEFAULT);
     desk.curl = curl_easy_init();
