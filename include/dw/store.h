@@ -120,8 +120,8 @@ struct dw_store_row {
     int64_t version;
     struct dw_case_index ix;
 };
-/* Rows in order of due day (none last), then id; only open cases but for ALL.  Texts live in the
- * arena. */
+/* Rows in order of due day (none last), then id; only open cases but for ALL.  A body that may see a
+ * case and is not the responsible one has no due day in it.  Texts live in the arena. */
 enum dw_result dw_store_worklist(struct dw_store *store, const struct dw_store_query *query,
                                  struct dw_arena *arena, struct dw_store_row **ret, size_t *count);
 

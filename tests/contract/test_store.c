@@ -384,6 +384,27 @@ TEST(worklists_show_the_right_cases_in_order_of_due_days_page_by_page)
     assert_string_equal(rows[0], "CQ26-000000029");
 }
 
+TEST(a_body_that_is_not_responsible_pages_through_what_it_may_see)
+{
+    struct fixture *f = *state;
+    char rows[60][16];
+    for (int n = 1; n <= 20; n++) {
+        struct made *m = make(n, 1);
+        m->ix.due = 20800 - n;
+        m->bodies[1] = "500103";
+        m->ix.bodies_count = 2;
+        m->ix.body = m->bodies[n % 2];
+        assert_int_equal(apply(f, m), DW_OK);
+        free(m);
+    }
+    size_t n = list(f, DW_LIST_ALL, "500103", NULL, 0, 0, 3, rows, 60);
+    assert_int_equal(n, 20);
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < i; j++)
+            assert_string_not_equal(rows[i], rows[j]);
+    assert_string_equal(rows[0], "CQ26-000000019"); /* the own ones first */
+}
+
 TEST(a_case_moves_between_worklists_as_it_changes)
 {
     struct fixture *f = *state;
@@ -584,6 +605,7 @@ int main(void)
                T(only_the_version_that_was_read_is_replaced),
                T(steps_of_one_call_fail_and_succeed_by_themselves),
                T(worklists_show_the_right_cases_in_order_of_due_days_page_by_page),
+               T(a_body_that_is_not_responsible_pages_through_what_it_may_see),
                T(a_case_moves_between_worklists_as_it_changes),
                T(timers_and_notices_come_due_in_order),
                T(records_are_guarded_by_their_version_and_listed_by_prefix),

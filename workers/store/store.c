@@ -80,7 +80,18 @@ enum dw_result dw_store_worklist(struct dw_store *store, const struct dw_store_q
 {
     *count = 0;
     *ret = dw_arena_alloc(arena, query->limit * sizeof **ret);
-    return *ret ? store->driver->worklist(store->self, query, arena, *ret, count) : DW_INVALID;
+    enum dw_result result =
+        *ret ? store->driver->worklist(store->self, query, arena, *ret, count) : DW_INVALID;
+    /* Another body's clock; these rows stand among those without one, and the next page begins behind
+     * what the last row shows. */
+    for (size_t i = 0; i < *count; i++) {
+        struct dw_case_index *ix = &(*ret)[i].ix;
+        if (strcmp(ix->body, query->body) != 0) {
+            ix->due = 0;
+            ix->due_rule = "";
+        }
+    }
+    return result;
 }
 
 enum dw_result dw_store_due(struct dw_store *store, enum dw_store_due which, dw_time now,
