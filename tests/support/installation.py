@@ -169,7 +169,7 @@ class Installation:
             started = [p for p in self.processes if p not in ("ops", "run")]
             wait_until(seconds, lambda: self.all_ready(started), f"{started} ready")
         for part, port in (("web", self.web), ("desk", self.desk)):
-            if part in self.processes:
+            if part in self.processes or "run" in self.processes:
                 wait_until(seconds, lambda: self.answers(port), f"{part} listens")
 
     def all_ready(self, started):
