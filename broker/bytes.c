@@ -58,6 +58,17 @@ void dw_forgetful_free(void *p)
         dw_wipe_free(p, malloc_usable_size(p));
 }
 
+void *dw_forgetful_realloc(void *p, size_t len)
+{
+    size_t had = p ? malloc_usable_size(p) : 0;
+    void *grown = malloc(len);
+    if (p && grown)
+        memcpy(grown, p, had < len ? had : len);
+    if (grown)
+        dw_forgetful_free(p);
+    return grown;
+}
+
 struct dw_slice dw_slice_of(const char *text)
 {
     return DW_SLICE(text, strlen(text));

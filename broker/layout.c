@@ -3,9 +3,20 @@
 #include <assert.h>
 #include <bson/bson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { TEXTS_ITEM_MAX = 256 };
+
+void dw_layout_forget(void)
+{
+    static const bson_mem_vtable_t memory = {.malloc = dw_alloc_for_library,
+                                             .calloc = calloc,
+                                             .realloc = dw_forgetful_realloc,
+                                             .free = dw_forgetful_free,
+                                             .aligned_alloc = aligned_alloc};
+    bson_mem_set_vtable(&memory);
+}
 
 struct decoder {
     struct dw_arena *arena;

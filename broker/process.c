@@ -2,6 +2,7 @@
 
 #include "dw/bytes.h"
 #include "dw/clock.h"
+#include "dw/layout.h"
 #include "dw/log.h"
 #include "dw/result.h"
 
@@ -63,6 +64,7 @@ void dw_process_harden(void)
     signal(SIGPIPE, SIG_IGN);
     if (sodium_init() < 0)
         abort();
+    dw_layout_forget();
 }
 
 struct options {

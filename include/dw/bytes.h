@@ -18,8 +18,10 @@ void dw_free(void *p); /* free(), so that every owner reads alike */
 /* Overwrites with zeros in a way the compiler keeps; dw_wipe_free() then frees, NULL is fine. */
 void dw_wipe(void *p, size_t len);
 void dw_wipe_free(void *p, size_t len);
-/* For the allocators of libraries that handle plaintext (jansson): forgets what it frees. */
+/* For the allocators of libraries that handle plaintext (jansson, libbson): they forget what they
+ * free. */
 void *dw_alloc_for_library(size_t len);
+void *dw_forgetful_realloc(void *p, size_t len);
 void dw_forgetful_free(void *p);
 
 /* Bytes somebody else owns. */

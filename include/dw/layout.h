@@ -69,6 +69,9 @@ enum { DW_DOC_MAX = 15 * 1024 * 1024 }; /* below MongoDB's limit of a document *
 enum dw_result dw_decode(const struct dw_layout *layout, struct dw_slice bson,
                          struct dw_arena *arena, void *out, struct dw_error *err);
 
+/* From now on what libbson frees is wiped.  Before the first document. */
+void dw_layout_forget(void);
+
 /* Appends the document to `out`. */
 void dw_encode(const struct dw_layout *layout, const void *in, struct dw_buf *out);
 

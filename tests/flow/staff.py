@@ -351,7 +351,7 @@ class Records(Staff):
         member = Member(self.here, user)
         listed = member.case(reference)["files"][0]["id"]
         steps = ((lambda: self.log_in(user, "wrong password"), "login refused", user),
-                 (lambda: self.log_in("no.such.user", "wrong"), "login refused", "no.such.user"),
+                 (lambda: self.log_in("no.such.user", "wrong"), "login refused", "unknown user"),
                  (lambda: self.log_in(user, f"demo-{user}"), "logged in", user),
                  (lambda: member.worklist("due"), "listed", "due"),
                  (lambda: member.open(reference), "read", reference),

@@ -163,7 +163,8 @@ void cw_desk_login(struct casework *cw, struct pending *p, const struct dw_slice
         cw_refuse(p, 403, "user", "user or password is wrong");
     }
     /* Refused or not, the entry is on disk before the answer leaves. */
-    cw_audit(p, "desk", good ? "logged in" : "login refused", ask.user);
+    cw_audit(p, "desk", good ? "logged in" : "login refused",
+             result == DW_OK ? ask.user : "unknown user"); /* it may be a password */
     p->answer_anyway = true;
 }
 
