@@ -106,6 +106,9 @@ static const struct setting settings[] = {
     N("web.max_file_bytes", web.max_file_bytes, "20971520", 1024, 1073741824, "one file"),
     N("web.max_files_bytes", web.max_files_bytes, "52428800", 1024, 4294967296, "all files"),
     N("web.upload_window", web.upload_window, "8", 1, 256, "file chunks on the way to the queue"),
+    S("web.receipt_after", web.receipt_after, "queue",
+      "queue: the receipt is shown when the broker's disk has the filing; store: when the store has it "
+      "too, for more than one machine"),
     N("web.stretches", web.stretches, "0", 0, 256,
       "memory-hard steps of receipts at once, 8 MiB each; 0: one on each core"),
     N("web.call_timeout_ms", web.call_timeout_ms, "5000", 100, 60000, "an answer from inside"),
@@ -148,6 +151,8 @@ static const struct setting settings[] = {
     B("store.allow_standalone", store.allow_standalone, "false",
       "MongoDB: accept a server that is no member of a replica set, the only copy"),
 
+    S("case.chain", cases.chain, "staff",
+      "audit chain of this case worker: of several at one store, each needs its own"),
     N("case.credit", cases.credit, "64", 1, 1024, "requests in hand at once"),
     N("case.tick_ms", cases.tick_ms, "500", 10, 60000, "between looks at the timers"),
     N("case.batch_max", cases.batch_max, "64", 1, 1000, "steps in one commit"),
@@ -420,6 +425,10 @@ static void check(struct reading *r)
     if ((strncmp(c->store.uri, "sqlite:", 7) != 0 || !c->store.uri[7]) &&
         strncmp(c->store.uri, "mongodb://", 10) != 0)
         complain(r, 0, "store.uri", "expected sqlite:FILE or mongodb://HOST/DATABASE");
+    if (strcmp(c->web.receipt_after, "queue") != 0 && strcmp(c->web.receipt_after, "store") != 0)
+        complain(r, 0, "web.receipt_after", "expected queue or store");
+    if (!*c->cases.chain || strchr(c->cases.chain, '/') || strlen(c->cases.chain) > 60)
+        complain(r, 0, "case.chain", "expected a name of at most 60 letters without /");
     if (c->notify.delay_max_minutes < c->notify.delay_min_minutes)
         complain(r, 0, "notify.delay_max_minutes", "expected at least notify.delay_min_minutes");
     if (strcmp(c->notify.sms_driver, "none") != 0 && strcmp(c->notify.sms_driver, "kannel") != 0)

@@ -80,6 +80,11 @@ unpack() {
     tar -C "$root" -xf "$tarball"
     cp /etc/resolv.conf "$root/etc/resolv.conf"
     proxy_settings >"$root/etc/apt/apt.conf.d/80proxy"
+    # Authorities that this machine trusts beside Debian's: a proxy may be one.  ca-certificates takes
+    # them in when it is installed.
+    mkdir -p "$root/usr/local/share/ca-certificates"
+    find /usr/local/share/ca-certificates -name '*.crt' \
+        -exec cp -t "$root/usr/local/share/ca-certificates" {} +
     # Packages must not start their services here.
     printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
     chmod 755 "$root/usr/sbin/policy-rc.d"
@@ -102,7 +107,8 @@ in_debian() {
     for name in http_proxy https_proxy no_proxy JOBS CMAKE_BUILD_PARALLEL_LEVEL; do
         [ -z "${!name:-}" ] || pass+=("$name=${!name}")
     done
-    env -i "${pass[@]}" HOME=/root TERM="${TERM:-dumb}" \
+    # node has its own list of authorities, and adds these.
+    env -i "${pass[@]}" NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt HOME=/root TERM="${TERM:-dumb}" \
         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
         chroot "$root" bash -c 'cd /root/dengwen && exec "$@"' bash "$@"
 }

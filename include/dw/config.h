@@ -62,6 +62,7 @@ struct dw_config {
     struct {
         struct dw_http_limits http;
         int64_t max_files, max_file_bytes, max_files_bytes, upload_window;
+        char *receipt_after;
         int64_t stretches, call_timeout_ms;
         int64_t filings_per_hour, filings_burst, lookups_per_minute, lookups_burst;
         int64_t messages_per_hour, messages_burst;
@@ -88,6 +89,7 @@ struct dw_config {
     } store;
 
     struct {
+        char *chain;
         int64_t credit, tick_ms, batch_max;
         int64_t max_events, messages_per_day, max_page;
         int64_t login_failures, login_wait_seconds, clock_skew_seconds;

@@ -236,7 +236,7 @@ static bool know_audit(struct casework *cw)
     dw_buf_init(&last, DW_DOC_MAX);
     dw_arena_init(&arena, DW_DOC_MAX);
     memset(cw->audit_hash, 0, sizeof cw->audit_hash);
-    if (dw_store_audit_last(cw->store, "staff", &cw->audit_seq, &last) != DW_OK)
+    if (dw_store_audit_last(cw->store, cw->config->cases.chain, &cw->audit_seq, &last) != DW_OK)
         return false;
     if (cw->audit_seq) {
         if (dw_decode(&dw_audit_layout, dw_buf_slice(&last), &arena, &entry, &err) != DW_OK)
@@ -287,7 +287,7 @@ static struct dw_store_step *audit_step(struct casework *cw, struct pending *lis
         struct dw_buf *doc = &(*docs)[n];
         dw_buf_init(doc, 8192);
         write_entry(cw, p, now, doc);
-        entries[n++] = (struct dw_store_audit){"staff", p->audit.seq, dw_buf_slice(doc)};
+        entries[n++] = (struct dw_store_audit){cw->config->cases.chain, p->audit.seq, dw_buf_slice(doc)};
     }
     *step = (struct dw_store_step){.audit = entries, .audit_count = n};
     return step;
@@ -385,6 +385,9 @@ void cw_flush(struct casework *cw)
         if (audits)
             audited = audit.outcome;
     }
+    if (audited == DW_CONFLICT)
+        dw_log(DW_ERROR, "case.chain", "another case worker writes the audit chain %s: give each its "
+                                       "own, case.chain", cw->config->cases.chain);
     if (audited != DW_OK)
         cw->audit_known = false;
     for (size_t i = 0; i < audits && docs; i++)

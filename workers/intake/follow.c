@@ -48,7 +48,7 @@ static struct opened *open_grants(const struct dw_status_view *view, const struc
 
 /* ---- asking ---- */
 
-static enum dw_result ask_case(struct dw_intake *in, const struct secrets *s, struct dw_bus_answer *ret)
+enum dw_result ask_case(struct dw_intake *in, const struct secrets *s, struct dw_bus_answer *ret)
 {
     struct dw_ask_status ask;
     DW_AUTO_BUF doc = {0};

@@ -42,6 +42,10 @@ void secrets_free(struct secrets *s);
 enum dw_result open_receipt(struct dw_intake *intake, const struct dw_directory *dir,
                             const char *digits, struct secrets *s);
 
+/* What the case worker knows of the receipt: 200 with the view of the case, 404. */
+enum dw_result ask_case(struct dw_intake *intake, const struct secrets *s,
+                        struct dw_bus_answer *ret);
+
 struct dw_upload {
     struct dw_intake *intake;
     pthread_mutex_t lock;

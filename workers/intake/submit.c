@@ -8,7 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { GRANTS_MAX = 8, OBJECTS_MAX = 4 + DW_MANIFEST_FILES_MAX, RETRY_SECONDS = 5 };
+enum { GRANTS_MAX = 8, OBJECTS_MAX = 4 + DW_MANIFEST_FILES_MAX, RETRY_SECONDS = 5,
+       STORED_NAP_MS = 5, STORED_NAP_MAX_MS = 160 };
 
 /* Everything of one filing on its way. */
 struct sealing {
@@ -276,6 +277,28 @@ static void put(struct sealing *x, struct dw_slice document, const uint8_t seal[
     }
 }
 
+/* With several machines: until the store has it too, so that no lost queue can take it along.  When that
+ * takes too long the filing is kept all the same, but the receipt is not shown yet. */
+static void wait_for_store(struct sealing *x, struct dw_submitted *ret)
+{
+    int64_t until = dw_monotonic_ms() + x->in->config->web.call_timeout_ms, nap = STORED_NAP_MS;
+    for (;;) {
+        struct dw_bus_answer got;
+        bool stored = ask_case(x->in, x->s, &got) == DW_OK && got.status == 200;
+        dw_bus_answer_free(&got);
+        if (stored)
+            return;
+        if (dw_monotonic_ms() + nap > until)
+            break;
+        usleep((useconds_t)nap * 1000);
+        nap = nap < STORED_NAP_MAX_MS ? nap * 2 : nap;
+    }
+    sodium_memzero(ret->receipt, sizeof ret->receipt);
+    ret->status = 503;
+    ret->retry_seconds = RETRY_SECONDS;
+    ret->why = "the filing is in the queue, and not yet in the store";
+}
+
 void dw_intake_submit(struct dw_intake *in, const struct dw_filing *filing,
                       const char *idempotency_key, struct dw_upload *upload,
                       struct dw_submitted *ret)
@@ -308,6 +331,8 @@ void dw_intake_submit(struct dw_intake *in, const struct dw_filing *filing,
         put(&x, dw_buf_slice(&document), seal, ret);
     else
         ret->why = x.why;
+    if (ret->status == 202 && strcmp(in->config->web.receipt_after, "store") == 0)
+        wait_for_store(&x, ret);
     for (size_t i = 0; i < x.bytes_count; i++)
         dw_buf_free(&x.bytes[i]);
     dw_directory_give(in->directory, (struct dw_directory *)x.dir);
