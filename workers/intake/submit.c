@@ -7,6 +7,7 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { GRANTS_MAX = 8, OBJECTS_MAX = 4 + DW_MANIFEST_FILES_MAX, RETRY_SECONDS = 5,
        STORED_NAP_MS = 5, STORED_NAP_MAX_MS = 160 };
