@@ -10,8 +10,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { CHECKPOINT_MS = 200, IDLE_TRUNCATE_MS = 1000 };
-
 struct dw_queue_op *dw_queue_op_new(enum dw_queue_kind kind, dw_time now)
 {
     struct dw_queue_op *op = dw_alloc(sizeof *op);
@@ -180,41 +178,9 @@ static void *write_forever(void *arg)
     return NULL;
 }
 
-/* Moves the log into the file beside the commits instead of inside one of them.  When nothing is
- * going on the log is cut to nothing, so that deleted items do not linger in it. */
-static void *checkpoint_forever(void *arg)
+static void disk_failed(void *arg, const char *what)
 {
-    struct dw_queue *q = arg;
-    sqlite3 *db;
-    int64_t busy_at = dw_monotonic_ms(), changes = -1;
-    bool truncated = false;
-    if (sqlite3_open_v2(q->path, &db, SQLITE_OPEN_READWRITE, NULL) != SQLITE_OK)
-        q_io_failed(q, "opening for checkpoints");
-    dw_metric *operations = dw_metric_named("dengwen_queue_operations_total");
-    for (;;) {
-        pthread_mutex_lock(&q->lock);
-        bool stopping = q->stopping;
-        pthread_mutex_unlock(&q->lock);
-        if (stopping)
-            break;
-        usleep(CHECKPOINT_MS * 1000);
-        int64_t now = dw_monotonic_ms(), seen = atomic_load(operations);
-        if (seen != changes) {
-            changes = seen;
-            busy_at = now;
-            truncated = false;
-        }
-        bool idle = now - busy_at >= IDLE_TRUNCATE_MS;
-        if (idle && truncated)
-            continue;
-        int rc = sqlite3_wal_checkpoint_v2(
-            db, NULL, idle ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-        if ((rc & 0xff) == SQLITE_IOERR)
-            q_io_failed(q, "checkpoint");
-        truncated = idle && rc == SQLITE_OK;
-    }
-    sqlite3_close(db);
-    return NULL;
+    q_io_failed(arg, what);
 }
 
 /* ---- opening, closing ---- */
@@ -232,7 +198,7 @@ enum dw_result dw_queue_open(const char *path, const struct dw_config *config,
     pthread_mutex_init(&q->lock, NULL);
     pthread_cond_init(&q->more, NULL);
     if (q->fd < 0 || pthread_create(&q->writer, NULL, write_forever, q) != 0 ||
-        pthread_create(&q->checkpointer, NULL, checkpoint_forever, q) != 0)
+        !(q->checkpointer = dw_checkpointer_start(q->path, disk_failed, q)))
         abort(); /* no descriptor, no thread: nothing a broker could go on with */
     q->threads = true;
     *ret = q;
@@ -249,7 +215,7 @@ void dw_queue_close(struct dw_queue *q)
         pthread_cond_signal(&q->more);
         pthread_mutex_unlock(&q->lock);
         pthread_join(q->writer, NULL);
-        pthread_join(q->checkpointer, NULL);
+        dw_checkpointer_stop(q->checkpointer);
         for (struct dw_queue_op *op = q->finished; op;) {
             struct dw_queue_op *next = op->next;
             dw_queue_op_free(op);

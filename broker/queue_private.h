@@ -6,6 +6,7 @@
 #ifndef DW_QUEUE_PRIVATE_H
 #define DW_QUEUE_PRIVATE_H
 
+#include "dw/checkpoint.h"
 #include "dw/queue.h"
 
 #include <pthread.h>
@@ -40,7 +41,8 @@ struct dw_queue {
     bool full;   /* that error was a full disk */
 
     bool threads;
-    pthread_t writer, checkpointer;
+    pthread_t writer;
+    struct dw_checkpointer *checkpointer;
     pthread_mutex_t lock;
     pthread_cond_t more;
     struct dw_queue_op *submitted, **submitted_end;

@@ -3,7 +3,9 @@
 add_executable(bench_crypto_limit bench/crypto_limit.c)
 target_link_libraries(bench_crypto_limit PRIVATE dw_envelope PkgConfig::libsodium)
 add_executable(bench_load bench/load.c)
-set_target_properties(bench_crypto_limit bench_load
+add_executable(bench_store bench/store.c)
+target_link_libraries(bench_store PRIVATE dw_store PkgConfig::libsodium)
+set_target_properties(bench_crypto_limit bench_load bench_store
                       PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 
 add_custom_target(bench
@@ -11,6 +13,10 @@ add_custom_target(bench
           DENGWEN_BENCH=${CMAKE_BINARY_DIR}/tests
           /usr/bin/python3 ${CMAKE_CURRENT_LIST_DIR}/bench/run.py
           --json ${CMAKE_BINARY_DIR}/bench.json
-  DEPENDS bench_crypto_limit bench_load dengwen dengwen-run dengwen-init dengwen-keyd dengwen-broker
+  COMMAND ${CMAKE_COMMAND} -E env DENGWEN_BIN=${CMAKE_BINARY_DIR}/bin
+          DENGWEN_BENCH=${CMAKE_BINARY_DIR}/tests
+          /usr/bin/python3 ${CMAKE_CURRENT_LIST_DIR}/bench/store.py
+          --json ${CMAKE_BINARY_DIR}/bench-store.json
+  DEPENDS bench_crypto_limit bench_load bench_store dengwen dengwen-run dengwen-init dengwen-keyd dengwen-broker
           dengwen-casework dengwen-notify dengwen-desk dengwen-web dengwen-ops dengwen-queue
   USES_TERMINAL)

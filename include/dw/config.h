@@ -84,7 +84,7 @@ struct dw_config {
 
     struct {
         char *uri, *password_file;
-        int64_t busy_ms, select_ms, socket_ms, wtimeout_ms, pool;
+        int64_t busy_ms, cache_mib, select_ms, socket_ms, wtimeout_ms, pool;
         bool init, allow_standalone;
     } store;
 

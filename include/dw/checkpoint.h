@@ -1,0 +1,18 @@
+/* checkpoint.h - moves the log of a SQLite database into its file.  Source: broker/checkpoint.c
+ *
+ * A thread with a connection of its own does it beside the commits, so that none of them has to.  When
+ * nothing has been written for a second the log is cut to nothing: what was deleted does not linger in
+ * it. */
+#ifndef DW_CHECKPOINT_H
+#define DW_CHECKPOINT_H
+
+struct dw_checkpointer;
+
+/* `failed` is called from the thread when the disk does; the thread ends then.  NULL when no thread
+ * can be made or the file cannot be opened. */
+struct dw_checkpointer *dw_checkpointer_start(const char *path,
+                                              void (*failed)(void *arg, const char *what),
+                                              void *arg);
+void dw_checkpointer_stop(struct dw_checkpointer *c);
+
+#endif

@@ -1,0 +1,238 @@
+/* store.c - what a store does, as cases grow.
+ *
+ *   bench_store URI SIZES [IN_FLIGHT]        sizes: "10000,100000", counted up
+ *
+ * Registers cases of the shape of a report with name and contact (three objects), IN_FLIGHT at once as
+ * the case worker does; at each size it measures one step alone, many in flight, a page of a
+ * worklist, the way from a receipt to its case, and the rereading of an object.  One line of JSON for
+ * each size. */
+#include "dw/store.h"
+
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+    BODIES = 39, /* of Chongqing */
+    OBJECTS = 3,
+    REPORT_BYTES = 4096 + 130,
+    SMALL_BYTES = 256 + 130,
+    DOC_FILLER = 2200, /* events, grants and roots of a case that was registered */
+    ALONE = 200,
+    ASKED = 300,
+    BATCHES = 60,
+    PAGE = 50,
+};
+
+struct filler {
+    struct dw_slice bytes;
+};
+static const struct dw_field filler_fields[] = {DW_F_BYTES(struct filler, bytes, 65536, 0)};
+static const struct dw_layout filler_layout = DW_LAYOUT("filler", struct filler, filler_fields);
+
+static uint8_t noise[65536];
+static struct dw_store *store;
+
+static void fail(const char *why)
+{
+    fprintf(stderr, "bench_store: %s\n", why);
+    exit(1);
+}
+
+static double seconds(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+/* ---- cases ---- */
+
+struct made {
+    struct dw_store_step step;
+    struct dw_case_index ix;
+    struct dw_store_object objects[OBJECTS];
+    struct dw_buf doc;
+    char reference[24], body[8];
+    const char *bodies[1];
+};
+
+/* Ids are random, and found again by their number. */
+static void id_of(uint8_t id[16], uint64_t n, uint8_t what)
+{
+    uint8_t in[9];
+    memcpy(in, &n, 8);
+    in[8] = what;
+    crypto_generichash(id, 16, in, sizeof in, NULL, 0);
+}
+
+static void fill(struct made *m, uint64_t n)
+{
+    uint32_t draw;
+    struct filler filler = {DW_SLICE(noise + n % 1000, DOC_FILLER)};
+    memset(m, 0, sizeof *m);
+    id_of(m->step.case_id, n, 0);
+    id_of(m->step.handle, n, 1);
+    memcpy(&draw, m->step.case_id, sizeof draw);
+    snprintf(m->reference, sizeof m->reference, "CQ26-%012llu", (unsigned long long)n);
+    snprintf(m->body, sizeof m->body, "5001%02u", draw % BODIES);
+    m->bodies[0] = m->body;
+    m->ix = (struct dw_case_index){.bodies = m->bodies, .bodies_count = 1, .reference = m->reference,
+                                   .state = "received", .kind = "report", .against = "hospital",
+                                   .district = m->body, .day = 20781, .open = draw % 8 == 0,
+                                   .revision = 1, .assignee = draw % 3 ? "li" : "", .body = m->body,
+                                   .due = 20790 + (int32_t)(draw >> 16) % 400, .due_rule = "D08",
+                                   .timer = 1790000000000 + draw % 100000000,
+                                   .notice = draw % 64 == 0 ? 1790000000000 : 0};
+    for (int i = 0; i < OBJECTS; i++) {
+        id_of(m->objects[i].id, n, (uint8_t)(2 + i));
+        m->objects[i].bytes = DW_SLICE(noise + n % 977 + (uint64_t)i * 5000,
+                                       i ? SMALL_BYTES : REPORT_BYTES);
+    }
+    dw_buf_init(&m->doc, DW_DOC_MAX);
+    dw_encode(&filler_layout, &filler, &m->doc);
+    m->step.objects = m->objects;
+    m->step.objects_count = OBJECTS;
+    m->step.with_receipt = m->step.with_case = true;
+    m->step.reference = m->reference;
+    m->step.version = 1;
+    m->step.doc = dw_buf_slice(&m->doc);
+    m->step.ix = &m->ix;
+}
+
+/* Cases from..from+count-1 in one call. */
+static void put(uint64_t from, size_t count)
+{
+    struct made *all = calloc(count, sizeof *all);
+    struct dw_store_step **steps = calloc(count, sizeof *steps);
+    for (size_t i = 0; i < count; i++) {
+        fill(&all[i], from + i);
+        steps[i] = &all[i].step;
+    }
+    dw_store_apply(store, steps, count);
+    for (size_t i = 0; i < count; i++) {
+        if (steps[i]->outcome != DW_OK || steps[i]->existed)
+            fail(dw_result_name(steps[i]->outcome));
+        dw_buf_free(&all[i].doc);
+    }
+    free(steps);
+    free(all);
+}
+
+/* ---- measuring ---- */
+
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void print_times(const char *name, double *times, size_t count)
+{
+    qsort(times, count, sizeof *times, by_size);
+    printf(", \"%s\": {\"p50_ms\": %.3f, \"p99_ms\": %.3f}", name, times[count / 2] * 1000,
+           times[count * 99 / 100] * 1000);
+}
+
+static void ask_worklist(uint64_t n)
+{
+    char body[8];
+    struct dw_store_row *rows;
+    size_t count;
+    DW_AUTO_ARENA arena = {0};
+    snprintf(body, sizeof body, "5001%02u", (unsigned)(n % BODIES));
+    struct dw_store_query q = {.list = n % 2 ? DW_LIST_ALL : DW_LIST_UNASSIGNED, .body = body,
+                               .limit = PAGE};
+    dw_arena_init(&arena, 1 << 20);
+    if (dw_store_worklist(store, &q, &arena, &rows, &count) != DW_OK)
+        fail("a worklist could not be read");
+}
+
+static void follow(uint64_t n)
+{
+    uint8_t handle[16], id[16];
+    struct dw_store_case found;
+    DW_AUTO_BUF buf = {0};
+    dw_buf_init(&buf, DW_DOC_MAX);
+    id_of(handle, n, 1);
+    if (dw_store_id_of_handle(store, handle, id) != DW_OK ||
+        dw_store_case(store, id, &buf, &found) != DW_OK)
+        fail("a case was not found");
+}
+
+static void reread(uint64_t n)
+{
+    uint8_t id[16];
+    DW_AUTO_BUF buf = {0};
+    dw_buf_init(&buf, 65536);
+    id_of(id, n, 2);
+    if (dw_store_object(store, id, 0, &buf) != DW_OK)
+        fail("an object was not found");
+}
+
+static void ask(const char *name, void (*question)(uint64_t n), uint64_t cases)
+{
+    double times[ASKED];
+    for (size_t i = 0; i < ASKED; i++) {
+        uint64_t n;
+        randombytes_buf(&n, sizeof n);
+        double began = seconds();
+        question(n % cases);
+        times[i] = seconds() - began;
+    }
+    print_times(name, times, ASKED);
+}
+
+static uint64_t measure(uint64_t cases, size_t in_flight)
+{
+    double alone[ALONE];
+    uint64_t next = cases;
+    printf("{\"cases\": %llu", (unsigned long long)cases);
+    for (size_t i = 0; i < ALONE; i++) {
+        double began = seconds();
+        put(next++, 1);
+        alone[i] = seconds() - began;
+    }
+    print_times("one step", alone, ALONE);
+    double began = seconds();
+    for (int i = 0; i < BATCHES; i++, next += in_flight)
+        put(next, in_flight);
+    printf(", \"in flight\": %zu, \"registrations_per_second\": %.0f", in_flight,
+           (double)(BATCHES * in_flight) / (seconds() - began));
+    ask("worklist page", ask_worklist, next);
+    ask("follow by receipt", follow, next);
+    ask("object", reread, next);
+    printf("}\n");
+    fflush(stdout);
+    return next;
+}
+
+int main(int argc, char **argv)
+{
+    struct dw_config config;
+    struct dw_error err = {0};
+    if (argc < 3 || sodium_init() < 0)
+        fail("usage: bench_store URI SIZE,SIZE,... [IN_FLIGHT]");
+    size_t in_flight = argc > 3 ? strtoul(argv[3], NULL, 10) : 64;
+    dw_config_defaults(&config);
+    randombytes_buf(noise, sizeof noise);
+    if (dw_store_open(argv[1], &config, &store, &err) != DW_OK)
+        fail(err.text);
+    uint64_t cases = 0;
+    for (char *at = argv[2]; *at; at += *at == ',') {
+        uint64_t size = strtoull(at, &at, 10);
+        double began = seconds();
+        for (; cases + in_flight <= size; cases += in_flight) {
+            put(cases, in_flight);
+            if (cases % 65536 < in_flight)
+                fprintf(stderr, "  %llu cases, %.0f/s\n", (unsigned long long)cases,
+                        (double)cases / (seconds() - began + 1e-9));
+        }
+        cases = measure(cases, in_flight);
+    }
+    dw_store_close(store);
+    dw_config_free(&config);
+    return 0;
+}
