@@ -94,6 +94,7 @@ unpack() {
 # ---- inside the namespace ----
 
 mount_all() {
+    mount --bind "$root" "$root" # a root that is a mount can have namespaces within
     mount -t proc proc "$root/proc"
     mount --rbind /sys "$root/sys"
     mount --rbind /dev "$root/dev"

@@ -400,7 +400,7 @@ class Phones(Notices):
         address, phone, reference, _ = self.file(sms=True)
         wait_until(20, lambda: len(self.by(reference, "sms")) == 1 and
                    self.by(reference, "sms")[0][0] == "failed", "no gateway")
-        self.assertEqual(self.by(reference, "email"), [("accepted", "SMTP 250")])
+        wait_until(20, lambda: self.by(reference, "email") == [("accepted", "SMTP 250")], "the mail went")
         self.gateway.start()
         write_secret(self.password, "wrong")
         self.time_passes(BACKOFF + 60)
