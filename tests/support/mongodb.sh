@@ -59,7 +59,7 @@ run() {
         return
     fi
     dir=$(mktemp -d /tmp/dw-mongodb-XXXXXX)
-    port=$(free_port 27117)
+    port=$(free_port $((20000 + $$ % 12000))) # several may start at once
     # shellcheck disable=SC2064 # the folder of now
     trap "stop_process '$dir' mongodb 20; rm -rf '$dir'" EXIT
     start "$dir" "$port"
