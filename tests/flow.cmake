@@ -5,4 +5,5 @@ foreach(name IN ITEMS main_job retries bad_days clocks bad_filings bad_files bad
   set_tests_properties(flow/${name} PROPERTIES LABELS flow TIMEOUT 300
                        ENVIRONMENT "DENGWEN_BIN=${CMAKE_BINARY_DIR}/bin")
 endforeach()
-set_tests_properties(flow/crash_campaign PROPERTIES TIMEOUT 900)
+# These want the machine for themselves.
+set_tests_properties(flow/crash_campaign flow/canaries PROPERTIES TIMEOUT 900 RUN_SERIAL ON)

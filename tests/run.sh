@@ -164,7 +164,7 @@ main() {
     done
     row "asan: unit, contract" run_tests asan unit "$jobs" -L '^(unit|contract)$' -LE '^long$' $none
     row "tsan: unit, contract" run_tests tsan unit "$jobs" -L '^(unit|contract)$' -LE '^long$' $none
-    row "asan: flow" run_tests asan flow 1 -L '^flow$' -LE '^(long|release)$' $none
+    row "asan: flow" run_tests asan flow "$jobs" -L '^flow$' -LE '^(long|release)$' $none
     row "asan: e2e" run_tests asan e2e 1 -L '^e2e$' -LE '^(long|release)$' $none
     row "release: flow, e2e" run_tests release flow 1 -L '^release$' -LE '^long$' --no-tests=ignore
     if [ "$long" = yes ]; then
