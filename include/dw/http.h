@@ -76,6 +76,10 @@ enum dw_result dw_http_start(const struct dw_http_limits *limits, int64_t table_
                              const struct dw_http_route *routes, size_t count, void *app,
                              const char *metric_prefix, struct dw_http **ret,
                              struct dw_error *err);
+/* Who asks for a page (Accept: text/html) is refused with this page and not with JSON; it must give
+ * exactly one answer, from any thread.  Before the first request, else that one gets JSON. */
+void dw_http_problem_page(struct dw_http *http,
+                          void (*page)(void *app, struct dw_http_request *request, int status));
 /* Stops listening, lets requests in work finish for at most that long, closes.  A route that is
  * still at work then is waited for, so that `app` may be freed afterwards; its client is gone. */
 void dw_http_stop(struct dw_http *http, int64_t grace_ms);

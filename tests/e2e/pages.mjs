@@ -278,6 +278,14 @@ async function complaint(v) {
   await v.look('complaint-receipt');
 }
 
+// What is refused before any page is reached is told on a page too.
+async function noPage(v) {
+  const answer = await v.page.goto(`${v.origin}/nothing-here${v.en ? '?lang=en' : ''}`);
+  assert.equal(answer.status(), 404);
+  await v.look('no-page');
+  assert.match(await v.text(), v.en ? /nothing at this address/ : /没有这个页面/);
+}
+
 // Keys alone: every field is reached by Tab, in the order of the page, and each is seen to be.
 async function keyboard(v) {
   const { page } = v;
@@ -318,6 +326,7 @@ for (const language of ['zh-CN', 'en'])
           ['a wrong and an unknown receipt', () => wrongReceipts(v)],
           ['a complaint', () => complaint(v)],
           ['a wrong file', () => wrongFile(v)],
+          ['a page that is not there', () => noPage(v)],
           ['keys alone', () => keyboard(v)],
         ];
         for (const [name, act] of steps)

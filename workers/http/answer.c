@@ -137,9 +137,27 @@ static const char *usual_detail(int status)
     return "the request was refused";
 }
 
+void dw_http_problem_page(struct dw_http *http,
+                          void (*page)(void *app, struct dw_http_request *request, int status))
+{
+    http->problem_page = page;
+}
+
+static bool wants_page(const struct dw_http_request *request)
+{
+    const char *accept =
+        MHD_lookup_connection_value(request->mhd, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT);
+    return request->http->problem_page && accept && strstr(accept, "text/html");
+}
+
 static void give_problem(struct dw_http_request *request, int status, const char *field,
                          const char *detail, json_t *errors)
 {
+    if (wants_page(request)) {
+        json_decref(errors);
+        request->http->problem_page(request->http->app, request, status);
+        return;
+    }
     json_t *body = json_object();
     json_object_set_new(body, "type", json_string("about:blank"));
     json_object_set_new(body, "title", json_string(MHD_get_reason_phrase_for((unsigned)status)));

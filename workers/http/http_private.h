@@ -257,6 +257,7 @@ struct dw_http {
     const struct dw_http_route *routes;
     size_t routes_count;
     void *app;
+    void (*problem_page)(void *app, struct dw_http_request *request, int status); /* or NULL */
     struct MHD_Daemon *daemon;
     int listen_fd, port;
     struct dw_http_peer *trusted;

@@ -62,7 +62,7 @@ const char *dw_http_method(const struct dw_http_request *request)
 
 const char *dw_http_path(const struct dw_http_request *request)
 {
-    return request->route->path;
+    return request->route ? request->route->path : "/"; /* none: refused before it was found */
 }
 
 const char *dw_http_param(const struct dw_http_request *request, size_t n)

@@ -45,6 +45,35 @@ void page_start(void *app, struct dw_http_request *request)
     page_end(&p, 200);
 }
 
+/* ---- refused before any page was reached ---- */
+
+void page_refused(void *app, struct dw_http_request *request, int status)
+{
+    static const struct {
+        int status;
+        const char *zh, *en;
+    } words[] = {
+        {403, "请从本网站的页面提交。", "Please send the form from this site's own page."},
+        {404, "没有这个页面。", "There is nothing at this address."},
+        {413, "内容太大，没有登记任何内容。", "It is too large; nothing was registered."},
+        {429, "请求太频繁，请稍后再试。", "Too many requests; please try again later."},
+        {503, "系统暂时无法处理，请稍后再试。",
+         "This cannot be done just now; please try again later."},
+        {0, "请求有误，没有登记任何内容。",
+         "The request was not understood; nothing was registered."},
+    };
+    struct page p;
+    size_t i = 0;
+    while (words[i].status && words[i].status != status)
+        i++;
+    page_begin(&p, app, request, "未能完成", "It could not be done");
+    page_alert(&p, words[i].zh, words[i].en);
+    page_raw(&p, "<p>");
+    page_link(&p, "/", "", "回到首页", "To the start page");
+    page_raw(&p, "</p>\n");
+    page_end(&p, status);
+}
+
 /* ---- the privacy notice ---- */
 
 void page_privacy(void *app, struct dw_http_request *request)

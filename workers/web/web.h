@@ -87,6 +87,7 @@ void api_messages(void *app, struct dw_http_request *request);
 void api_withdraw(void *app, struct dw_http_request *request);
 void api_catalogue(void *app, struct dw_http_request *request);
 void page_start(void *app, struct dw_http_request *request);
+void page_refused(void *app, struct dw_http_request *request, int status);
 void page_privacy(void *app, struct dw_http_request *request);
 void page_file(void *app, struct dw_http_request *request);
 void page_filed(void *app, struct dw_http_request *request);

@@ -51,6 +51,7 @@ static void start(struct web *web)
     if (dw_http_start(&web->config->web.http, web->config->web.table_size, routes, DW_COUNT(routes),
                       web, "dengwen_web", &web->http, &err) != DW_OK)
         die(DW_EXIT_CONFIG, "http", err.text);
+    dw_http_problem_page(web->http, page_refused);
 }
 
 int main(int argc, char **argv)
