@@ -79,6 +79,8 @@ static const struct setting settings[] = {
     N("broker.request_ttl_ms", broker.request_ttl_ms, "10000", 100, 600000,
       "a request that no worker took is answered 503"),
     N("broker.max_waiting", broker.max_waiting, "1000", 1, 100000, "requests waiting per service"),
+    N("broker.max_waiting_bytes", broker.max_waiting_bytes, "67108864", 1048576, INT64_MAX,
+      "bytes of all requests that wait"),
     N("broker.ban_seconds", broker.ban_seconds, "30", 1, 86400,
       "a peer that broke the protocol stays out"),
 

@@ -12,11 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-
-
 enum {
     HANDLE_LEN = 8,       /* client address that a worker echoes */
-    WAITING_BYTES_MAX = 64 * 1024 * 1024, /* of all requests that wait, beside their number */
     CALL_ECHO_MAX = 32,   /* a first body frame longer than this is no call number */
     CLAIM_MAX = 32,       /* items taken by one claim */
     RETRY_FULL_MS = 1000, /* a queue operation that the disk refused is tried again */
@@ -589,7 +586,7 @@ static void on_call(struct dw_broker *b, int64_t mono, dw_time now, const struct
         return;
     struct service *s = service_named(b, m->service);
     if (s->waiting_count >= b->config->broker.max_waiting ||
-        b->waiting_bytes >= WAITING_BYTES_MAX || b->draining) {
+        b->waiting_bytes >= (size_t)b->config->broker.max_waiting_bytes || b->draining) {
         status_to_client(b, from, m->service, call_of(m->body, m->body_count),
                          "503 too many requests are waiting");
         return;

@@ -49,7 +49,7 @@ struct dw_config {
         struct dw_texts bind, connect;
         int64_t heartbeat_ms, liveness;
         int64_t max_frame_bytes, max_frames, high_water, handshake_ms;
-        int64_t request_ttl_ms, max_waiting, ban_seconds;
+        int64_t request_ttl_ms, max_waiting, max_waiting_bytes, ban_seconds;
     } broker;
 
     struct {

@@ -109,7 +109,8 @@ class Peer:
 
 class Strangers(unittest.TestCase):
     parts = ("ops", "broker")
-    settings = ("broker.ban_seconds=1", "broker.request_ttl_ms=200", "broker.handshake_ms=1500")
+    settings = ("broker.ban_seconds=1", "broker.request_ttl_ms=200", "broker.handshake_ms=1500",
+                "broker.max_waiting_bytes=33554432")
 
     @classmethod
     def setUpClass(cls):
