@@ -97,6 +97,18 @@ class Clocks(unittest.TestCase):
         fired = self.stages(seen["reference"])
         self.assertEqual(len(fired), len(set(fired)))
 
+    def test_a_case_that_comes_back_has_a_clock_again(self):
+        """Or nobody would ever be told that it lies there."""
+        self.begin("2026-06-01")
+        reference = self.citizen.follow(self.citizen.receipt(a_filing()))["reference"]
+        Member(self.here, INSPECTOR).do(reference, "transfer", to="500103", reason="OTHER_DISTRICT")
+        self.here.be_on("2026-06-09")
+        self.restart()
+        Member(self.here, "500103.inspector1").do(reference, "return", reason="NOT_IN_REMIT")
+        running = [c for c in self.case(reference)["clocks"] if not c["ended"]]
+        self.assertEqual([(c["rule"], c["body"], c["start"]) for c in running],
+                         [("D08", INSPECTOR.split(".")[0], "2026-06-09")])
+
     def listed(self, worklist):
         return [row["reference"] for row in Member(self.here, INSPECTOR).worklist(worklist)]
 
