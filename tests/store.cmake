@@ -3,7 +3,7 @@ target_include_directories(fault_store PUBLIC ${CMAKE_CURRENT_SOURCE_DIR}/suppor
                            PRIVATE ${CMAKE_SOURCE_DIR}/workers/store)
 target_link_libraries(fault_store PUBLIC dw_store)
 # One contract, run on every driver, so a server of MongoDB's protocol is started for it.
-foreach(name IN ITEMS store mongodb)
+foreach(name IN ITEMS store mongodb fold copy)
   add_executable(test_${name} contract/test_${name}.c)
   target_include_directories(test_${name} PRIVATE ${CMAKE_SOURCE_DIR}/workers/store)
   target_link_libraries(test_${name} PRIVATE dw_store fault_store PkgConfig::libsodium
@@ -14,3 +14,5 @@ foreach(name IN ITEMS store mongodb)
   set_tests_properties(contract/${name} PROPERTIES LABELS contract TIMEOUT 300)
 endforeach()
 dw_test(store_sqlite unit dw_store PkgConfig::sqlite3)
+dw_test(schema unit dw_store PkgConfig::sqlite3)
+target_include_directories(test_schema PRIVATE ${CMAKE_SOURCE_DIR}/workers/store)

@@ -170,6 +170,7 @@ struct dw_case_index {
     const char *due_rule;
     int64_t timer;  /* when a clock has something to tell; 0 for never */
     int64_t notice; /* when a notice wants attention; 0 for never */
+    int64_t fold;   /* 1 when events wait to be counted, see statistics.h; 0 when none do */
 };
 extern const struct dw_layout dw_case_index_layout;
 
@@ -177,6 +178,7 @@ struct dw_case {
     uint8_t id[16];
     int32_t version;  /* of the document: guards every write */
     int32_t revision; /* what people did: clocks and notices do not change it */
+    int32_t folded;   /* events that statistics have counted */
     const char *reference;
     struct dw_facts facts;
     uint8_t handle[16], auth_hash[32], reporter[DW_KEY_LEN], provider[8];

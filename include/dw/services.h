@@ -13,6 +13,7 @@
  *                 read     -> dw_case_view        object -> (no document) the bytes
  *                 command  + command, its seal, objects -> dw_done
  *                 epoch    + dw_epoch             -> dw_done
+ *                 statistics                      -> dw_statistics_view (statistics.h)
  *   case.notify   claim    dw_ask_claim         -> dw_claim_view, contact objects in order
  *                 report   dw_report            -> dw_done
  *   case.admin    invite   dw_member            -> dw_done
@@ -111,6 +112,8 @@ struct dw_desk_request {
     uint8_t after_id[16];
     uint8_t object[16]; /* object */
     int32_t part;
+    const char *by;   /* statistics */
+    int32_t from, to; /* days */
     uint8_t payload[32]; /* hash of the frames behind the seal */
 };
 extern const struct dw_layout dw_desk_request_layout;

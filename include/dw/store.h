@@ -1,4 +1,4 @@
-/* store.h - where cases are kept.  Sources: workers/store/store.c sqlite.c mongo*.c
+/* store.h - where cases are kept.  Sources: workers/store/store.c sqlite*.c mongo*.c
  *
  * One contract, several drivers behind it, told apart by the URI.  Correctness needs the atomicity of
  * one document only:
@@ -37,7 +37,29 @@ struct dw_store;
  * A server that is away is no error: the store is there when the server is. */
 enum dw_result dw_store_open(const char *uri, const struct dw_config *config,
                              struct dw_store **ret, struct dw_error *err);
+/* How a store is opened; dw_store_open() is for SERVE.  But for SERVE a server that is away is RETRY. */
+enum dw_store_use {
+    DW_STORE_SERVE, /* an empty place becomes a store; an unfinished copy is refused */
+    DW_STORE_FILL,  /* the same, and an unfinished copy is what we look for; closed, a file is whole
+                     * without others beside it */
+    DW_STORE_LOOK,  /* nothing is written; all reads of a file see it as it was when it was opened */
+};
+enum dw_result dw_store_open_for(const char *uri, enum dw_store_use use,
+                                 const struct dw_config *config, struct dw_store **ret,
+                                 struct dw_error *err);
 void dw_store_close(struct dw_store *store);
+
+/* How far something long has come: `done` of `total`, which is 0 where nobody knows. */
+struct dw_progress {
+    void (*tell)(void *arg, const char *what, int64_t done, int64_t total);
+    void *arg;
+};
+/* Makes what is missing and brings a store of an older version to this one; `from` is the version
+ * that was found, 0 for an empty place.  INVALID: a newer one, or not ours; RETRY: it is away. */
+enum dw_result dw_store_make(const char *uri, const struct dw_config *config,
+                             const struct dw_progress *progress, int *from, int *to,
+                             struct dw_error *err);
+
 /* Answers whether the store can be read and written just now. */
 enum dw_result dw_store_ping(struct dw_store *store);
 
@@ -125,8 +147,9 @@ struct dw_store_row {
 enum dw_result dw_store_worklist(struct dw_store *store, const struct dw_store_query *query,
                                  struct dw_arena *arena, struct dw_store_row **ret, size_t *count);
 
-enum dw_store_due { DW_DUE_TIMER, DW_DUE_NOTICE };
-/* Ids of cases whose timer or notice is due at that time, earliest first. */
+enum dw_store_due { DW_DUE_TIMER, DW_DUE_NOTICE, DW_DUE_FOLD };
+/* Ids of cases whose timer or notice is due at that time, or whose events wait to be counted, earliest
+ * first. */
 enum dw_result dw_store_due(struct dw_store *store, enum dw_store_due which, dw_time now,
                             size_t limit, uint8_t (*ids)[16], size_t *count);
 
@@ -144,10 +167,46 @@ enum dw_result dw_store_audit_read(struct dw_store *store, const char *chain, in
                                    size_t limit, dw_store_each *each, void *arg);
 
 struct dw_store_counts {
-    int64_t cases, objects, receipts, references, audit;
+    int64_t cases, objects, receipts, references, audit, records;
 };
 enum dw_result dw_store_counts(struct dw_store *store, struct dw_store_counts *ret);
 /* Walks all case ids in order; for checks. */
 enum dw_result dw_store_each_case(struct dw_store *store, dw_store_each *each, void *arg);
+
+/* ---- everything there is, unopened: for copies and checks ---- */
+
+enum dw_store_table {
+    DW_TABLE_CASES,
+    DW_TABLE_RECEIPTS,
+    DW_TABLE_REFERENCES,
+    DW_TABLE_OBJECTS,
+    DW_TABLE_RECORDS,
+    DW_TABLE_AUDIT,
+    DW_TABLES
+};
+/* One document.  What a table does not use is zero and "". */
+struct dw_store_entry {
+    /* what it is found by */
+    uint8_t id[16];   /* of a case or an object; the handle of a receipt */
+    const char *name; /* a reference, a record's collection, an audit entry's chain */
+    const char *key;  /* of a record */
+    int64_t number;   /* part of an object, place in a chain */
+    /* what it says */
+    int64_t version;    /* of a case, of a record */
+    uint8_t case_id[16]; /* of a receipt or a reference */
+    struct dw_slice ix, doc; /* the index of a case; document or bytes */
+};
+/* False: that is enough for now. */
+typedef bool dw_store_walker(void *arg, const struct dw_store_entry *entry);
+/* The next entries, at most `limit`, behind the one with the keys of `after` (NULL: from the first), in
+ * an order of the driver's own.  Nothing else is remembered, so that a walk can go on at any time. */
+enum dw_result dw_store_walk(struct dw_store *store, enum dw_store_table table,
+                             const struct dw_store_entry *after, size_t limit,
+                             dw_store_walker *walker, void *arg);
+
+/* Records of this collection are about the store itself: with the key "progress" it is an unfinished
+ * copy.  See copy.h. */
+#define DW_STORE_COPY     "copy"
+#define DW_STORE_PROGRESS "progress"
 
 #endif

@@ -271,6 +271,12 @@ static void nothing(void *arg, const char *key, int64_t version, struct dw_slice
     (void)arg, (void)key, (void)version, (void)doc;
 }
 
+static bool go_on(void *arg, const struct dw_store_entry *entry)
+{
+    (void)arg, (void)entry;
+    return true;
+}
+
 static void ask_everything(struct fixture *f)
 {
     uint8_t id[16] = {0}, ids[10][16];
@@ -296,11 +302,17 @@ static void ask_everything(struct fixture *f)
     }
     dw_store_due(f->store, DW_DUE_TIMER, 5000, 10, ids, &count);
     dw_store_due(f->store, DW_DUE_NOTICE, 5000, 10, ids, &count);
+    dw_store_due(f->store, DW_DUE_FOLD, 5000, 10, ids, &count);
     dw_store_record(f->store, "staff", "li", &buf, &found);
     dw_store_records(f->store, "staff", "l", nothing, NULL);
     dw_store_audit_last(f->store, "staff", &seq, &buf);
     dw_store_audit_read(f->store, "staff", 1, 10, nothing, NULL);
     dw_store_each_case(f->store, nothing, NULL);
+    for (int table = 0; table < DW_TABLES; table++) {
+        struct dw_store_entry after = {.name = "a", .key = "b"};
+        dw_store_walk(f->store, (enum dw_store_table)table, NULL, 5, go_on, NULL);
+        dw_store_walk(f->store, (enum dw_store_table)table, &after, 5, go_on, NULL);
+    }
 }
 
 TEST(every_query_is_answered_by_an_index_in_its_order)
@@ -314,7 +326,7 @@ TEST(every_query_is_answered_by_an_index_in_its_order)
     heard.count = 0;
     ask_everything(f);
     size_t count = heard.count;
-    assert_true(count >= 25);
+    assert_true(count >= 26);
     assert_true(mongo_begin(f->store->self, &call));
     for (size_t i = 0; i < count; i++) {
         explain(&call, heard.commands[i], stages, sizeof stages);
@@ -490,22 +502,103 @@ TEST(a_server_that_is_away_is_waited_for)
     dw_store_close(store);
 }
 
-TEST(a_newer_schema_is_refused_and_a_missing_one_named)
+static void set_version(struct fixture *f, int version)
 {
-    struct fixture *f = *state;
     struct mongo_call call;
-    struct dw_error err;
-    char fresh[650];
     assert_true(mongo_begin(f->store->self, &call));
     mongoc_collection_t *c = mongo_collection(&call, "schema");
     bson_t *filter = BCON_NEW("_id", BCON_UTF8("dengwen"));
-    bson_t *newer = BCON_NEW("_id", BCON_UTF8("dengwen"), "version",
-                             BCON_INT32(MONGO_SCHEMA_VERSION + 1));
-    assert_true(mongoc_collection_replace_one(c, filter, newer, NULL, NULL, NULL));
+    bson_t *doc = BCON_NEW("_id", BCON_UTF8("dengwen"), "version", BCON_INT32(version));
+    assert_true(mongoc_collection_replace_one(c, filter, doc, NULL, NULL, NULL));
     mongoc_collection_destroy(c);
     mongo_end(&call);
     bson_destroy(filter);
-    bson_destroy(newer);
+    bson_destroy(doc);
+}
+
+static void drop_indexes_of_cases(struct fixture *f)
+{
+    struct mongo_call call;
+    assert_true(mongo_begin(f->store->self, &call));
+    mongoc_collection_t *c = mongo_collection(&call, "cases");
+    assert_true(mongoc_collection_drop_index(c, mongo_cases_fold, NULL));
+    assert_true(mongoc_collection_drop_index(c, mongo_cases_timer, NULL));
+    mongoc_collection_destroy(c);
+    mongo_end(&call);
+}
+
+static void count_told(void *arg, const char *what, int64_t done, int64_t total)
+{
+    (void)done, (void)total;
+    *(int *)arg += strcmp(what, "cases to be counted") == 0;
+}
+
+/* Encoded again it is the same, to the byte: so copies of a migrated store can be compared. */
+static bool is_to_be_counted(void *arg, const struct dw_store_entry *e)
+{
+    DW_AUTO_ARENA arena = {0};
+    DW_AUTO_BUF again = {0};
+    struct dw_case_index ix;
+    struct dw_error err;
+    dw_arena_init(&arena, DW_DOC_MAX);
+    dw_buf_init(&again, DW_DOC_MAX);
+    assert_int_equal(dw_decode(&dw_case_index_layout, e->ix, &arena, &ix, &err), DW_OK);
+    dw_encode(&dw_case_index_layout, &ix, &again);
+    assert_int_equal(ix.fold, 1);
+    assert_int_equal(again.len, e->ix.len);
+    assert_memory_equal(again.data, e->ix.data, again.len);
+    ++*(int *)arg;
+    return true;
+}
+
+/* Version 1 had cases without `fold`, and no index of it. */
+TEST(a_store_of_version_1_is_refused_until_it_is_brought_up_to_date)
+{
+    struct fixture *f = *state;
+    struct dw_error err;
+    uint8_t ids[50][16];
+    size_t count;
+    int from, to, told = 0, seen = 0;
+    struct dw_progress progress = {count_told, &told};
+    for (int n = 1; n <= 20; n++)
+        assert_int_equal(put(f, n, 1), DW_OK);
+    drop_indexes_of_cases(f);
+    set_version(f, 1);
+    assert_int_equal(open_with(f, f->uri, &err), DW_INVALID);
+    assert_non_null(strstr(err.text, "older"));
+    assert_int_equal(dw_store_make(f->uri, &f->config, &progress, &from, &to, &err), DW_OK);
+    assert_int_equal(from, 1);
+    assert_int_equal(to, dw_mongo_schema.count);
+    assert_true(told > 0);
+    assert_int_equal(open_with(f, f->uri, &err), DW_OK);
+    assert_int_equal(dw_store_due(f->store, DW_DUE_FOLD, 1, 50, ids, &count), DW_OK);
+    assert_int_equal(count, 20);
+    assert_int_equal(dw_store_walk(f->store, DW_TABLE_CASES, NULL, 50, is_to_be_counted, &seen), DW_OK);
+    assert_int_equal(seen, 20);
+}
+
+TEST(an_index_that_was_lost_is_made_again)
+{
+    struct fixture *f = *state;
+    struct dw_error err;
+    uint8_t ids[50][16];
+    size_t count;
+    int from, to;
+    assert_int_equal(put(f, 1, 1), DW_OK);
+    drop_indexes_of_cases(f);
+    assert_int_equal(dw_store_due(f->store, DW_DUE_TIMER, 5000, 50, ids, &count), DW_RETRY);
+    assert_int_equal(dw_store_make(f->uri, &f->config, NULL, &from, &to, &err), DW_OK);
+    assert_int_equal(from, to);
+    assert_int_equal(dw_store_due(f->store, DW_DUE_TIMER, 5000, 50, ids, &count), DW_OK);
+    assert_int_equal(count, 1);
+}
+
+TEST(a_newer_schema_is_refused_and_a_missing_one_named)
+{
+    struct fixture *f = *state;
+    struct dw_error err;
+    char fresh[650];
+    set_version(f, dw_mongo_schema.count + 1);
     assert_int_equal(open_with(f, f->uri, &err), DW_INVALID);
     assert_non_null(strstr(err.text, "newer"));
     f->config.store.init = false;
@@ -524,4 +617,7 @@ RUN(cmocka_unit_test_setup_teardown(every_query_is_answered_by_an_index_in_its_o
     cmocka_unit_test_setup_teardown(a_document_that_is_too_large_is_refused_for_good, setup, teardown),
     cmocka_unit_test_setup_teardown(a_uri_that_is_wrong_is_refused_and_not_repeated, setup, teardown),
     cmocka_unit_test_setup_teardown(a_server_that_is_away_is_waited_for, setup, teardown),
+    cmocka_unit_test_setup_teardown(a_store_of_version_1_is_refused_until_it_is_brought_up_to_date, setup,
+                                    teardown),
+    cmocka_unit_test_setup_teardown(an_index_that_was_lost_is_made_again, setup, teardown),
     cmocka_unit_test_setup_teardown(a_newer_schema_is_refused_and_a_missing_one_named, setup, teardown))

@@ -1,101 +1,8 @@
 /* One contract, every driver: the same tests, under the same names, on each of them. */
-#include "../unit/unit.h"
-
-#include "dw/store.h"
+#include "drivers.h"
 #include "fault_store.h"
 
-#include <mongoc/mongoc.h>
-#include <sodium.h>
 #include <sys/stat.h>
-#include <unistd.h>
-
-enum place { IN_MEMORY, ON_DISK, AT_SERVER };
-static const struct driver {
-    const char *name;
-    enum place place;
-} drivers[] = {{"sqlite in memory", IN_MEMORY},
-               {"sqlite on disk", ON_DISK},
-               {"mongodb", AT_SERVER}};
-
-struct fixture {
-    const struct driver *driver;
-    char *folder;
-    struct dw_config config;
-    struct dw_store *store;
-};
-
-/* A database of its own for each folder: mongodb://HOST/dengwen_test_PID_HASH?OPTIONS */
-static void server_uri(char *out, size_t len, const char *folder)
-{
-    const char *server = getenv("DENGWEN_TEST_MONGODB"), *rest;
-    uint64_t hash = 14695981039346656037u;
-    if (!server)
-        fail_msg("DENGWEN_TEST_MONGODB: expected mongodb://HOST/?OPTIONS (tests/support/mongodb.sh run)");
-    for (const char *c = folder; *c; c++)
-        hash = (hash ^ (uint8_t)*c) * 1099511628211u;
-    rest = strchr(server + strlen("mongodb://"), '/');
-    assert_non_null(rest);
-    snprintf(out, len, "%.*s/dengwen_test_%d_%016llx%s", (int)(rest - server), server, (int)getpid(),
-             (unsigned long long)hash, rest + 1);
-}
-
-static void drop_databases(void)
-{
-    char prefix[40];
-    snprintf(prefix, sizeof prefix, "dengwen_test_%d_", (int)getpid());
-    mongoc_client_t *client = mongoc_client_new(getenv("DENGWEN_TEST_MONGODB"));
-    char **names = mongoc_client_get_database_names_with_opts(client, NULL, NULL);
-    for (char **name = names; name && *name; name++) {
-        if (strncmp(*name, prefix, strlen(prefix)) != 0)
-            continue;
-        mongoc_database_t *database = mongoc_client_get_database(client, *name);
-        assert_true(mongoc_database_drop(database, NULL));
-        mongoc_database_destroy(database);
-    }
-    bson_strfreev(names);
-    mongoc_client_destroy(client);
-}
-
-static struct dw_store *open_store(struct fixture *f)
-{
-    char uri[600];
-    struct dw_store *store;
-    struct dw_error err = {0};
-    if (f->driver->place == AT_SERVER)
-        server_uri(uri, sizeof uri, f->folder);
-    else if (f->driver->place == ON_DISK)
-        snprintf(uri, sizeof uri, "sqlite:%s/cases.db", f->folder);
-    else
-        snprintf(uri, sizeof uri, "sqlite::memory:");
-    if (dw_store_open(uri, &f->config, &store, &err) != DW_OK)
-        fail_msg("%s", err.text);
-    return store;
-}
-
-static int setup(void **state)
-{
-    const struct driver *driver = *state;
-    struct fixture *f = calloc(1, sizeof *f);
-    assert_true(sodium_init() >= 0);
-    f->driver = driver;
-    f->folder = make_folder();
-    dw_config_defaults(&f->config);
-    f->store = open_store(f);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-    dw_store_close(f->store);
-    if (f->driver->place == AT_SERVER)
-        drop_databases();
-    dw_config_free(&f->config);
-    rm_folder(f->folder);
-    free(f);
-    return 0;
-}
 
 /* ---- making steps ---- */
 
@@ -430,7 +337,7 @@ TEST(a_case_moves_between_worklists_as_it_changes)
     free(m);
 }
 
-TEST(timers_and_notices_come_due_in_order)
+TEST(timers_notices_and_what_is_to_be_counted_come_due_in_order)
 {
     struct fixture *f = *state;
     uint8_t ids[10][16], expected[16];
@@ -439,6 +346,7 @@ TEST(timers_and_notices_come_due_in_order)
         struct made *m = make(n, 1);
         m->ix.timer = n <= 4 ? 10000 - n : 0;
         m->ix.notice = n >= 4 ? 500 + n : 0;
+        m->ix.fold = n % 2;
         assert_int_equal(apply(f, m), DW_OK);
         free(m);
     }
@@ -450,9 +358,18 @@ TEST(timers_and_notices_come_due_in_order)
     assert_int_equal(count, 2);
     assert_int_equal(dw_store_due(f->store, DW_DUE_NOTICE, 505, 10, ids, &count), DW_OK);
     assert_int_equal(count, 2);
+    assert_int_equal(dw_store_due(f->store, DW_DUE_FOLD, 9998, 10, ids, &count), DW_OK);
+    assert_int_equal(count, 3);
+    assert_int_equal(dw_store_due(f->store, DW_DUE_FOLD, 9998, 2, ids, &count), DW_OK);
+    assert_int_equal(count, 2);
     struct made *m = make(4, 2); /* told: the timer is gone */
     assert_int_equal(apply(f, m), DW_OK);
     assert_int_equal(dw_store_due(f->store, DW_DUE_TIMER, 9998, 10, ids, &count), DW_OK);
+    assert_int_equal(count, 2);
+    free(m);
+    m = make(1, 2); /* counted */
+    assert_int_equal(apply(f, m), DW_OK);
+    assert_int_equal(dw_store_due(f->store, DW_DUE_FOLD, 9998, 10, ids, &count), DW_OK);
     assert_int_equal(count, 2);
     free(m);
 }
@@ -593,31 +510,21 @@ TEST(a_fault_at_any_write_loses_nothing_and_doubles_nothing)
 int main(void)
 {
 #define T(name) {#name, name}
-    static const struct {
-        const char *name;
-        CMUnitTestFunction test;
-    } all[] = {T(a_new_case_is_found_by_id_handle_and_reference_with_its_objects),
-               T(what_was_never_put_is_not_found),
-               T(the_same_filing_again_finds_its_case_and_changes_nothing),
-               T(a_second_delivery_after_a_change_does_not_undo_it),
-               T(a_reference_of_another_case_is_a_conflict_and_nothing_of_the_case_is_there),
-               T(a_receipt_or_object_with_other_contents_is_invalid),
-               T(only_the_version_that_was_read_is_replaced),
-               T(steps_of_one_call_fail_and_succeed_by_themselves),
-               T(worklists_show_the_right_cases_in_order_of_due_days_page_by_page),
-               T(a_body_that_is_not_responsible_pages_through_what_it_may_see),
-               T(a_case_moves_between_worklists_as_it_changes),
-               T(timers_and_notices_come_due_in_order),
-               T(records_are_guarded_by_their_version_and_listed_by_prefix),
-               T(an_audit_chain_only_grows),
-               T(a_fault_at_any_write_loses_nothing_and_doubles_nothing)};
-    struct CMUnitTest tests[DW_COUNT(all)];
-    int failed = 0;
-    for (size_t d = 0; d < DW_COUNT(drivers); d++) {
-        for (size_t i = 0; i < DW_COUNT(all); i++)
-            tests[i] = (struct CMUnitTest){all[i].name, all[i].test, setup, teardown,
-                                           (void *)&drivers[d]};
-        failed += _cmocka_run_group_tests(drivers[d].name, tests, DW_COUNT(all), NULL, NULL);
-    }
-    return failed;
+    static const struct promise all[] = {
+        T(a_new_case_is_found_by_id_handle_and_reference_with_its_objects),
+        T(what_was_never_put_is_not_found),
+        T(the_same_filing_again_finds_its_case_and_changes_nothing),
+        T(a_second_delivery_after_a_change_does_not_undo_it),
+        T(a_reference_of_another_case_is_a_conflict_and_nothing_of_the_case_is_there),
+        T(a_receipt_or_object_with_other_contents_is_invalid),
+        T(only_the_version_that_was_read_is_replaced),
+        T(steps_of_one_call_fail_and_succeed_by_themselves),
+        T(worklists_show_the_right_cases_in_order_of_due_days_page_by_page),
+        T(a_body_that_is_not_responsible_pages_through_what_it_may_see),
+        T(a_case_moves_between_worklists_as_it_changes),
+        T(timers_notices_and_what_is_to_be_counted_come_due_in_order),
+        T(records_are_guarded_by_their_version_and_listed_by_prefix),
+        T(an_audit_chain_only_grows),
+        T(a_fault_at_any_write_loses_nothing_and_doubles_nothing)};
+    return run_on_every_driver(all, DW_COUNT(all));
 }

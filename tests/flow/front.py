@@ -54,8 +54,9 @@ class Front(Folder):
                              ["run it", "work with cases", "administration", "look things up",
                               "programs started by run"])
             self.assertEqual(set(re.findall(r"^  ([a-z]\S*) +\S", done.stdout, re.M)),
-                             set("init run check-config doctor case staff key queue due route "
-                                 "states ops keyd broker casework notify desk web".split()))
+                             set("init run check-config doctor case staff key queue init-db store "
+                                 "backup restore statistics due route states ops keyd broker "
+                                 "casework notify desk web".split()))
             self.assertLess(max(map(len, done.stdout.splitlines())), 80)
 
     def test_without_a_command_it_is_misused(self):

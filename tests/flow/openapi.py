@@ -436,6 +436,26 @@ class Servers(unittest.TestCase):
             self.assertEqual(member.call("GET", f"cases?{query}").status, status, query)
         self.assertEqual(manager.call("GET", "cases").status, 403)
 
+    def test_statistics(self):
+        manager, inspector = self.member(f"{FIRST}.manager"), self.member(f"{FIRST}.inspector1")
+        names = STAFF.components["schemas"]["StatisticsBy"]["enum"]
+        _, reference = self.filed()
+        inspector.do(reference, "accept")
+        wait_until(20, lambda: not manager.call("GET", "statistics").json["behind"], "everything is counted")
+        for name in names:
+            answer = manager.call("GET", f"statistics?by={name}")
+            self.assertEqual((answer.status, answer.json["by"]), (200, name))
+        refused = manager.call("GET", "statistics?by=name").json["detail"]
+        self.assertEqual(set(re.findall(r"\w+", refused.partition("one of")[2])) - {"or"}, set(names))
+        for query, field in (("by=name", "by"), (f"by={'x' * 100}", "by"), ("from=2026-11-31", "from"),
+                             ("to=2026", "to"), ("by=act&from=2026-11-02", "from"), ("to=2026-11-29", "to"),
+                             ("by=state&from=2026-11-01", "from"), ("by=day&from=2026-01-01", "to"),
+                             ("by=day&from=2026-11-02&to=2026-11-01", "to"), ("from=2020-01-01", "to")):
+            answer = manager.call("GET", f"statistics?{query}")
+            self.assertEqual((answer.status, answer.json["field"]), (422, field), query)
+            self.assertIn("expected", answer.json["detail"])
+        self.assertEqual(inspector.call("GET", "statistics").status, 403)
+
     def test_sessions(self):
         user, password = "500108.newcomer", "x" * 512
         words = ("staff", "add", "--body", FIRST, "--role", "inspector", user, "新同事")
@@ -499,6 +519,7 @@ class Servers(unittest.TestCase):
         calls = [lambda: self.citizen.status(receipt), lambda: self.citizen.say(waiting, "补充"),
                  lambda: self.citizen.withdraw(waiting), lambda: self.citizen.page("/follow", message),
                  lambda: member.call("POST", "login", login), lambda: member.call("GET", "cases"),
+                 lambda: member.call("GET", "statistics"),
                  lambda: member.call("POST", "enrol", {**login, "code": "x", "password": "x" * 10}),
                  lambda: member.open(reference), lambda: member.call("GET", f"{case}/files/{FILE_ID}"),
                  lambda: member.command(reference, "accept", version=1),

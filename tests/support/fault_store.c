@@ -90,6 +90,11 @@ static enum dw_result each_case(void *self, dw_store_each *each, void *arg)
 {
     return dw_store_each_case(INNER(self), each, arg);
 }
+static enum dw_result walk(void *self, enum dw_store_table table, const struct dw_store_entry *after,
+                           size_t limit, dw_store_walker *walker, void *arg)
+{
+    return dw_store_walk(INNER(self), table, after, limit, walker, arg);
+}
 
 static const struct dw_store_driver faulty = {
     .scheme = "fault:",        .close = close_both,       .ping = ping,
@@ -97,7 +102,7 @@ static const struct dw_store_driver faulty = {
     .id_of_reference = id_of_reference, .get_object = get_object, .worklist = worklist,
     .due = due,                .get_record = get_record,  .records = records,
     .audit_last = audit_last,  .audit_read = audit_read,  .counts = counts,
-    .each_case = each_case,
+    .each_case = each_case,    .walk = walk,
 };
 
 struct dw_store *fault_store(struct dw_store *inner, enum fault fault, int n)

@@ -42,13 +42,16 @@ CAN = {
     "dw_keyd_receipt": "web",
     "answer_receipt": "keyd",
     "answer_index": "keyd",
-    # One program at the store, one at the queue; only the former decides.
-    "dw_store_case": "casework",
-    "dw_store_apply": "casework init",
+    # One program at the store, one at the queue; only the former decides.  What moves whole stores reads
+    # no case: it cannot open one by its id.
+    "dw_store_case": "casework statistics",
+    "dw_store_apply": "backup casework init restore statistics store",
+    "dw_copy": "backup restore store",
+    "dw_store_make": "init-db",
     "dw_case_command": "casework",
     "dw_case_register": "casework",
     "dw_queue_open": "broker",
-    "sqlite3_open_v2": "broker casework init",
+    "sqlite3_open_v2": "backup broker casework init init-db restore statistics store",
     # Who listens and who calls out.
     "zmq_bind": "broker",
     "dw_worker_new": "casework",
@@ -62,21 +65,21 @@ CAN = {
 
 # Beginning of names: who contains any of them, called or not.
 HAS = {
-    "dw_store_": "casework init",
+    "dw_store_": "backup casework init init-db restore statistics store",
     "dw_receipt_": "casework web",
     "dw_envelope_": "casework desk notify web",
-    "dw_grant_": "casework desk init key notify staff web",
-    "dw_case_": "casework desk init key notify staff states web",
+    "dw_grant_": "backup casework desk init init-db key notify restore staff statistics store web",
+    "dw_case_": "backup casework desk init init-db key notify restore staff states statistics store web",
     "dw_route": "casework route web",
     "dw_rule_": "casework desk due web",
     "dw_file_": "desk web",
     "dw_http_": "desk web",
     "dw_queue_": "broker",
     "crypto_aead_": "casework desk init key notify staff web",
-    "crypto_box_": "casework desk init key notify staff web",
+    "crypto_box_": "backup casework desk init init-db key notify restore staff statistics store web",
     "crypto_sign_final_create": "casework desk init key notify staff web",
-    "sqlite3_": "broker casework init",
-    "mongoc_": "casework init",
+    "sqlite3_": "backup broker casework init init-db restore statistics store",
+    "mongoc_": "backup casework init init-db restore statistics store",
     "zmq_": "broker casework desk doctor init key notify queue staff web",
     "curl_": "case doctor notify",
     "MHD_": "desk ops web",

@@ -78,6 +78,7 @@ static void name_metrics(struct casework *cw)
         {&cw->m_claims, "dengwen_case_notices_claimed_total"},
         {&cw->m_logins, "dengwen_case_logins_total"},
         {&cw->m_login_failures, "dengwen_case_login_failures_total"},
+        {&cw->m_counted, "dengwen_case_counted_total"},
     };
     for (size_t i = 0; i < DW_COUNT(names); i++)
         *names[i].metric = dw_metric_named(names[i].name);
@@ -208,7 +209,7 @@ static void watch_store(struct casework *cw)
                                     : "not registered at the broker");
 }
 
-static void turn(struct casework *cw)
+static void turn(struct casework *cw, bool wait)
 {
     zmq_pollitem_t items[CW_WORKERS_MAX + 2] = {
         {.fd = cw->process.signal_fd, .events = ZMQ_POLLIN},
@@ -218,7 +219,7 @@ static void turn(struct casework *cw)
     for (size_t i = 0; i < cw->workers_count; i++)
         items[n++] = (zmq_pollitem_t){.socket = dw_worker_socket(cw->workers[i].worker),
                                       .events = ZMQ_POLLIN};
-    zmq_poll(items, (int)n, cw->process.ready ? TURN_MS : TURN_MS / 5);
+    zmq_poll(items, (int)n, !wait ? 0 : cw->process.ready ? TURN_MS : TURN_MS / 5);
     /* Before what came is judged: it may be sealed to keys that were signed a moment ago. */
     dw_directory_watch_tick(cw->directory);
     for (size_t i = 0; i < cw->workers_count; i++)
@@ -271,14 +272,18 @@ int main(int argc, char **argv)
     load_domain(&cw);
     if (dw_store_open(cw.config->store.uri, cw.config, &cw.store, &err) != DW_OK)
         die(DW_EXIT_AWAY, "store", err.text);
+    cw.fold = (struct dw_fold){.store = cw.store,
+                               .routing = cw.domain.routing,
+                               .cases_max = (size_t)cw.config->cases.fold_batch};
     connect_workers(&cw);
     cw.fetcher = cw_fetcher_new(&cw);
     if (!cw.fetcher)
         die(DW_EXIT_RETRY, "threads", "cannot be made");
 
-    int64_t ticked = 0, pinged = 0;
+    int64_t ticked = 0, pinged = 0, counted = 0;
+    bool more = false; /* to be counted */
     while (dw_process_signal(&cw.process) != DW_SIGNAL_STOP) {
-        turn(&cw);
+        turn(&cw, !more);
         int64_t now = dw_monotonic_ms();
         if (now - pinged >= PING_MS || !cw.process.ready) {
             pinged = now;
@@ -287,6 +292,10 @@ int main(int argc, char **argv)
         if (now - ticked >= cw.config->cases.tick_ms) {
             ticked = now;
             cw_tick(&cw);
+        }
+        if (more || now - counted >= cw.config->cases.fold_ms) {
+            counted = now;
+            more = cw_count(&cw);
         }
         dw_process_tick(&cw.process);
     }

@@ -347,7 +347,7 @@ static void finish_one(struct casework *cw, struct pending *p, enum dw_result au
         outcome = audited == DW_UNCERTAIN ? DW_UNCERTAIN : DW_RETRY;
     if (outcome == DW_UNCERTAIN && p->changes_count && !p->settle)
         outcome = look_for_step(cw, p);
-    if (outcome == DW_CONFLICT && p->reporter && p->tries < CW_TRIES_MAX) {
+    if (outcome == DW_CONFLICT && p->tries_again && p->tries < CW_TRIES_MAX) {
         cw_again(cw, p);
         return;
     }

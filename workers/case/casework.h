@@ -11,6 +11,7 @@
 
 #include "dw/process.h"
 #include "dw/services.h"
+#include "dw/statistics.h"
 #include "dw/store.h"
 #include "dw/wire.h"
 
@@ -59,7 +60,7 @@ struct pending {
     /* After the commit, for outcomes other than OK of the first change; NULL: the usual answers. */
     void (*settle)(struct casework *cw, struct pending *p);
     int tries;
-    bool reporter; /* tried again on CONFLICT */
+    bool tries_again; /* on CONFLICT: it may be no conflict of people, but a clock or a counter */
     struct filing_job *job; /* of a filing */
 };
 
@@ -83,6 +84,7 @@ struct casework {
     struct dw_signer signer;
     struct dw_store *store;
     bool store_away;
+    struct dw_fold fold;
 
     void *zmq;
     struct {
@@ -105,7 +107,7 @@ struct casework {
 
     struct throttle *throttles;
     dw_metric *m_registered, *m_commands, *m_refused, *m_commits, *m_dead, *m_later, *m_conflicts,
-        *m_timers, *m_claims, *m_logins, *m_login_failures, *m_batch;
+        *m_timers, *m_claims, *m_logins, *m_login_failures, *m_batch, *m_counted;
 };
 
 /* ---- casework.c ---- */
@@ -183,8 +185,17 @@ void cw_desk_invited(struct casework *cw, struct pending *p, const struct dw_sli
 void cw_desk_enrol(struct casework *cw, struct pending *p, const struct dw_slice *body,
                    size_t count);
 
+/* The member who signed the request document at body[0], with all that follows the seal; or refuses. */
+bool cw_who_asks(struct casework *cw, struct pending *p, const char *method,
+                 const struct dw_slice *body, size_t count, struct dw_desk_request *request,
+                 struct dw_member *member);
+void cw_desk_statistics(struct casework *cw, struct pending *p, const struct dw_slice *body,
+                        size_t count);
+
 /* Clocks that have something to tell. */
 void cw_tick(struct casework *cw);
+/* Events into counters, one batch; true when more of them wait. */
+bool cw_count(struct casework *cw);
 
 /* ---- fetch.c ---- */
 

@@ -9,9 +9,9 @@
 #include <string.h>
 
 /* body: request document, seal, further frames.  Fills request and member, or refuses. */
-static bool who_asks(struct casework *cw, struct pending *p, const char *method,
-                     const struct dw_slice *body, size_t count, struct dw_desk_request *request,
-                     struct dw_member *member)
+bool cw_who_asks(struct casework *cw, struct pending *p, const char *method,
+                 const struct dw_slice *body, size_t count, struct dw_desk_request *request,
+                 struct dw_member *member)
 {
     uint8_t payload[DW_HASH_LEN];
     DW_AUTO_BUF rest = {0};
@@ -103,7 +103,7 @@ static void handle_list(struct casework *cw, struct pending *p, const struct dw_
     struct dw_member member;
     struct dw_store_row *rows;
     size_t n;
-    if (!who_asks(cw, p, "list", body, count, &request, &member))
+    if (!cw_who_asks(cw, p, "list", body, count, &request, &member))
         return;
     dw_day today = dw_day_of(dw_now());
     struct dw_store_query query = {.list = DW_LIST_ALL,
@@ -174,7 +174,7 @@ static void handle_read(struct casework *cw, struct pending *p, const struct dw_
     struct dw_desk_request request;
     struct dw_member member;
     struct dw_case_view view = {0};
-    if (!who_asks(cw, p, "read", body, count, &request, &member) ||
+    if (!cw_who_asks(cw, p, "read", body, count, &request, &member) ||
         !load_visible(cw, p, request.reference, &member, &view.c))
         return;
     narrow(p, &view.c, member.body);
@@ -204,7 +204,7 @@ static void handle_object(struct casework *cw, struct pending *p, const struct d
     struct dw_case c;
     DW_AUTO_BUF bytes = {0};
     dw_buf_init(&bytes, DW_CHUNK_SEALED_MAX);
-    if (!who_asks(cw, p, "object", body, count, &request, &member) ||
+    if (!cw_who_asks(cw, p, "object", body, count, &request, &member) ||
         !load_visible(cw, p, request.reference, &member, &c))
         return;
     enum dw_result result = names_file(&c, request.object, request.part)
@@ -281,7 +281,8 @@ static void handle_command(struct casework *cw, struct pending *p, const struct 
     struct dw_case c;
     bool already;
     uint8_t signer[DW_SIGNER_LEN];
-    if (!who_asks(cw, p, "command", body, count, &request, &member))
+    p->tries_again = true;
+    if (!cw_who_asks(cw, p, "command", body, count, &request, &member))
         return;
     dw_signer_id(signer, member.sign_public);
     if (count < 4 || body[3].len != DW_SEAL_LEN ||
@@ -347,7 +348,7 @@ static void handle_members(struct casework *cw, struct pending *p, const struct 
         struct dw_member *items;
         size_t count, max;
     } g = {.p = p, .max = 1000};
-    if (!who_asks(cw, p, "members", body, count, &request, &member))
+    if (!cw_who_asks(cw, p, "members", body, count, &request, &member))
         return;
     g.body = member.body;
     g.items = dw_arena_alloc(&p->arena, (g.max + 1) * sizeof *g.items);
@@ -371,7 +372,7 @@ static void handle_epoch(struct casework *cw, struct pending *p, const struct dw
     size_t n;
     char key[64];
     int64_t version = 0;
-    if (!who_asks(cw, p, "epoch", body, count, &request, &member) ||
+    if (!cw_who_asks(cw, p, "epoch", body, count, &request, &member) ||
         !cw_decode(p, body, count, 2, &dw_epoch_layout, &epoch))
         return;
     cw_epochs_of(cw, p, member.body, &old, &n);
@@ -400,6 +401,6 @@ const struct cw_method cw_desk_methods[] = {
     {"params", cw_desk_params},   {"login", cw_desk_login},    {"invited", cw_desk_invited},
     {"enrol", cw_desk_enrol},     {"list", handle_list},       {"read", handle_read},
     {"object", handle_object},    {"command", handle_command}, {"members", handle_members},
-    {"epoch", handle_epoch},
+    {"epoch", handle_epoch},      {"statistics", cw_desk_statistics},
 };
 const size_t cw_desk_methods_count = DW_COUNT(cw_desk_methods);

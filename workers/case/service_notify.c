@@ -111,7 +111,7 @@ static void handle_report(struct casework *cw, struct pending *p, const struct d
 {
     struct dw_report report;
     struct dw_case c;
-    p->reporter = true; /* tried again when somebody else changed the case meanwhile */
+    p->tries_again = true;
     if (!cw_decode(p, body, count, 0, &dw_report_layout, &report))
         return;
     enum dw_result result = cw_load(cw, p, report.case_id, &c);

@@ -101,7 +101,7 @@ static void handle_command(struct casework *cw, struct pending *p, const struct 
     struct dw_case c;
     struct dw_actor reporter = {.type = DW_ACTOR_REPORTER};
     bool already;
-    p->reporter = true;
+    p->tries_again = true;
     if (!cw_decode(p, body, count, 0, &dw_ask_command_layout, &ask) ||
         dw_decode(&dw_command_layout, ask.command, &p->arena, &command, &p->error) != DW_OK) {
         cw_refuse(p, 422, "request", NULL);

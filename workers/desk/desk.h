@@ -124,6 +124,7 @@ void api_cases(void *app, struct dw_http_request *request);
 void api_case(void *app, struct dw_http_request *request);
 void api_file(void *app, struct dw_http_request *request);
 void api_commands(void *app, struct dw_http_request *request);
+void api_statistics(void *app, struct dw_http_request *request);
 void page_desk(void *app, struct dw_http_request *request);
 
 json_t *day_json(dw_day day);

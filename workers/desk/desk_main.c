@@ -58,7 +58,7 @@ static void connect(struct desk *desk)
 
 static void serve(struct desk *desk)
 {
-    static struct dw_http_route routes[8];
+    static struct dw_http_route routes[9];
     const struct dw_http_route all[DW_COUNT(routes)] = {
         {"GET", "/", DW_HTTP_NO_BODY, NULL, NULL, false, page_desk},
         {"POST", "/api/v1/enrol", DW_HTTP_JSON, &desk->logins, NULL, true, api_enrol},
@@ -68,6 +68,7 @@ static void serve(struct desk *desk)
         {"GET", "/api/v1/cases/:ref", DW_HTTP_NO_BODY, NULL, NULL, false, api_case},
         {"GET", "/api/v1/cases/:ref/files/:id", DW_HTTP_NO_BODY, NULL, NULL, false, api_file},
         {"POST", "/api/v1/cases/:ref/commands", DW_HTTP_JSON, NULL, NULL, true, api_commands},
+        {"GET", "/api/v1/statistics", DW_HTTP_NO_BODY, NULL, NULL, false, api_statistics},
     };
     struct dw_error err = {0};
     memcpy(routes, all, sizeof routes);

@@ -1,5 +1,5 @@
 /* case_layout.c - how filing, command, event and case look as documents. */
-#include "dw/case.h"
+#include "dw/statistics.h"
 
 #include <string.h>
 
@@ -143,6 +143,7 @@ static const struct dw_field index_fields[] = {
     DW_F_TEXT(struct dw_case_index, due_rule, ID_MAX, 0),
     DW_F_I64(struct dw_case_index, timer, 0),
     DW_F_I64(struct dw_case_index, notice, 0),
+    DW_F_I64(struct dw_case_index, fold, DW_OPTIONAL),
 };
 const struct dw_layout dw_case_index_layout =
     DW_LAYOUT("index", struct dw_case_index, index_fields);
@@ -151,6 +152,7 @@ static const struct dw_field case_fields[] = {
     DW_F_FIXED(struct dw_case, id, 0),
     DW_F_I32(struct dw_case, version, 0),
     DW_F_I32(struct dw_case, revision, 0),
+    DW_F_I32(struct dw_case, folded, DW_OPTIONAL),
     DW_F_TEXT(struct dw_case, reference, ID_MAX, 0),
     DW_F_DOC(struct dw_case, facts, &dw_facts_layout),
     DW_F_FIXED(struct dw_case, handle, 0),
@@ -257,6 +259,7 @@ void dw_case_encode(struct dw_case *c, struct dw_arena *arena, struct dw_buf *ou
     index_bodies(c, arena);
     index_clocks(c);
     index_notices(c);
+    c->ix.fold = dw_statistics_behind(c);
     c->ix.reference = c->reference;
     c->ix.state = c->state;
     c->ix.kind = c->facts.kind;

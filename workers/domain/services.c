@@ -118,6 +118,9 @@ static const struct dw_field desk_request_fields[] = {
     DW_F_FIXED(struct dw_desk_request, after_id, DW_OPTIONAL),
     DW_F_FIXED(struct dw_desk_request, object, DW_OPTIONAL),
     DW_F_I32(struct dw_desk_request, part, DW_OPTIONAL),
+    DW_F_TEXT(struct dw_desk_request, by, ID_MAX, DW_OPTIONAL),
+    DW_F_I32(struct dw_desk_request, from, DW_OPTIONAL),
+    DW_F_I32(struct dw_desk_request, to, DW_OPTIONAL),
     DW_F_FIXED(struct dw_desk_request, payload, 0),
 };
 const struct dw_layout dw_desk_request_layout =

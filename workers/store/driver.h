@@ -7,7 +7,10 @@
 struct dw_store_driver {
     const char *scheme; /* "sqlite:" */
     bool whole_uri;     /* open wants the scheme too */
-    enum dw_result (*open)(const char *rest, const struct dw_config *config, void **ret,
+    enum dw_result (*open)(const char *rest, enum dw_store_use use, const struct dw_config *config,
+                           void **ret, struct dw_error *err);
+    enum dw_result (*make)(const char *rest, const struct dw_config *config,
+                           const struct dw_progress *progress, int *from, int *to,
                            struct dw_error *err);
     void (*close)(void *self);
     enum dw_result (*ping)(void *self);
@@ -31,6 +34,9 @@ struct dw_store_driver {
                                  dw_store_each *each, void *arg);
     enum dw_result (*counts)(void *self, struct dw_store_counts *ret);
     enum dw_result (*each_case)(void *self, dw_store_each *each, void *arg);
+    enum dw_result (*walk)(void *self, enum dw_store_table table,
+                           const struct dw_store_entry *after, size_t limit,
+                           dw_store_walker *walker, void *arg);
 };
 
 struct dw_store {
@@ -39,5 +45,34 @@ struct dw_store {
 };
 
 extern const struct dw_store_driver dw_store_sqlite, dw_store_mongo;
+
+/* ---- schema.c: versions ----
+ *
+ * Version n is what the first n steps have made, and an empty place is version 0.  So a new version is
+ * one row and one function, which new stores run through as well. */
+struct dw_schema_step {
+    const char *what;
+    enum dw_result (*run)(void *place, const struct dw_progress *progress, struct dw_error *err);
+};
+struct dw_schema {
+    const struct dw_schema_step *steps;
+    int count;
+    /* INVALID: what is there is not ours. */
+    enum dw_result (*read)(void *place, int *version, struct dw_error *err);
+    /* Runs the step that makes `version`, and writes that number: at once where the driver can;
+     * else the number last, and the step may be run again. */
+    enum dw_result (*take)(void *place, const struct dw_schema_step *step, int version,
+                           const struct dw_progress *progress, struct dw_error *err);
+};
+enum dw_result dw_schema_migrate(const struct dw_schema *schema, void *place,
+                                 const struct dw_progress *progress, int *from,
+                                 struct dw_error *err);
+/* Can a case worker of ours work with this version? */
+enum dw_result dw_schema_check(const struct dw_schema *schema, int version, struct dw_error *err);
+enum dw_result dw_store_unfinished(struct dw_error *err);
+void dw_tell(const struct dw_progress *progress, const char *what, int64_t done, int64_t total);
+
+/* Places: a sqlite3 *, a struct mongo_call *. */
+extern const struct dw_schema dw_sqlite_schema, dw_mongo_schema;
 
 #endif

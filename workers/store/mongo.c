@@ -100,9 +100,7 @@ static enum dw_result prepare(struct mongo_call *call, struct dw_error *err)
     struct mongo *m = call->mongo;
     if (m->prepared)
         return DW_OK;
-    enum dw_result result = m->config->store.init ? mongo_make_schema(call, err) : DW_OK;
-    if (result == DW_OK)
-        result = mongo_check_schema(call, err);
+    enum dw_result result = mongo_prepare_schema(call, err);
     __atomic_store_n(&m->prepared, result == DW_OK, __ATOMIC_RELEASE);
     return result;
 }
@@ -236,26 +234,37 @@ static bool set_limits(struct mongo *m)
                                           (int32_t)c->store.pool);
 }
 
-static enum dw_result open_store(const char *uri, const struct dw_config *config, void **ret,
-                                 struct dw_error *err)
+static enum dw_result prepare_pool(const char *uri, enum dw_store_use use,
+                                   const struct dw_config *config, struct mongo **ret,
+                                   struct dw_error *err)
 {
     struct mongo *m = dw_alloc(sizeof *m);
-    struct mongo_call call;
     bson_error_t error;
     pthread_once(&started, start_library);
     m->config = config;
+    m->use = use;
+    *ret = m;
     enum dw_result result = read_uri(m, uri, err);
     if (result == DW_OK && !set_limits(m))
         result = dw_invalid(err, "store.uri", "options that contradict each other");
     if (result == DW_OK && !(m->pool = mongoc_client_pool_new_with_error(m->uri, &error)))
         result = dw_invalid(err, "store.uri", "%s", error.message);
-    if (result == DW_OK) {
+    if (result == DW_OK)
         mongoc_client_pool_set_error_api(m->pool, MONGOC_ERROR_API_VERSION_2);
-        call = (struct mongo_call){m, mongoc_client_pool_pop(m->pool)};
+    return result;
+}
+
+static enum dw_result open_store(const char *uri, enum dw_store_use use,
+                                 const struct dw_config *config, void **ret, struct dw_error *err)
+{
+    struct mongo *m;
+    enum dw_result result = prepare_pool(uri, use, config, &m, err);
+    if (result == DW_OK) {
+        struct mongo_call call = {m, mongoc_client_pool_pop(m->pool)};
         result = call.client ? prepare(&call, err) : DW_RETRY;
         mongo_end(&call);
     }
-    if (result == DW_RETRY) { /* it comes later */
+    if (result == DW_RETRY && use == DW_STORE_SERVE) { /* it comes later */
         dw_log(DW_WARN, "store.mongodb", "%s", err->text);
         result = DW_OK;
     }
@@ -266,10 +275,27 @@ static enum dw_result open_store(const char *uri, const struct dw_config *config
     return result;
 }
 
+static enum dw_result make(const char *uri, const struct dw_config *config,
+                           const struct dw_progress *progress, int *from, int *to,
+                           struct dw_error *err)
+{
+    struct mongo *m;
+    *to = dw_mongo_schema.count;
+    enum dw_result result = prepare_pool(uri, DW_STORE_SERVE, config, &m, err);
+    if (result == DW_OK) {
+        struct mongo_call call = {m, mongoc_client_pool_pop(m->pool)};
+        result = call.client ? mongo_make_schema(&call, progress, from, err) : DW_RETRY;
+        mongo_end(&call);
+    }
+    close_store(m);
+    return result;
+}
+
 const struct dw_store_driver dw_store_mongo = {
     .scheme = "mongodb://",
     .whole_uri = true,
     .open = open_store,
+    .make = make,
     .close = close_store,
     .ping = ping,
     .apply = mongo_apply,
@@ -285,4 +311,5 @@ const struct dw_store_driver dw_store_mongo = {
     .audit_read = mongo_audit_read,
     .counts = mongo_counts,
     .each_case = mongo_each_case,
+    .walk = mongo_walk,
 };

@@ -10,10 +10,11 @@
 #include <limits.h>
 #include <mongoc/mongoc.h>
 
-enum { MONGO_SCHEMA_VERSION = 1, MONGO_NO_DUE = INT_MAX, MONGO_OBJECT_KEY = 20 };
+enum { MONGO_NO_DUE = INT_MAX, MONGO_OBJECT_KEY = 20 };
 
 struct mongo {
     const struct dw_config *config;
+    enum dw_store_use use;
     mongoc_uri_t *uri;
     mongoc_client_pool_t *pool;
     char *database;
@@ -37,14 +38,17 @@ enum dw_result mongo_read_failed(const bson_error_t *error);
 
 /* ---- mongo_schema.c ---- */
 
-/* Creates what is missing.  RETRY: the server is away. */
-enum dw_result mongo_make_schema(struct mongo_call *call, struct dw_error *err);
-/* Is it ours, of this version, on a server that keeps what it acknowledges? */
-enum dw_result mongo_check_schema(struct mongo_call *call, struct dw_error *err);
+/* An empty place becomes a store, where that is wanted; what is there must be ours, of this version,
+ * finished, and on a server that keeps what it acknowledges.  RETRY: the server is away. */
+enum dw_result mongo_prepare_schema(struct mongo_call *call, struct dw_error *err);
+/* Makes what is missing, migrates what is older. */
+enum dw_result mongo_make_schema(struct mongo_call *call, const struct dw_progress *progress,
+                                 int *from, struct dw_error *err);
 
 /* Every index a query uses, by name: queries say which one they mean. */
 extern const char mongo_cases_all[], mongo_cases_open[], mongo_cases_mine[], mongo_cases_others[],
-    mongo_cases_others_open[], mongo_cases_timer[], mongo_cases_notice[], mongo_by_id[];
+    mongo_cases_others_open[], mongo_cases_timer[], mongo_cases_notice[], mongo_cases_fold[],
+    mongo_by_id[];
 
 /* ---- mongo_write.c, mongo_read.c ---- */
 
@@ -75,5 +79,7 @@ enum dw_result mongo_audit_read(void *self, const char *chain, int64_t from, siz
                                 dw_store_each *each, void *arg);
 enum dw_result mongo_counts(void *self, struct dw_store_counts *ret);
 enum dw_result mongo_each_case(void *self, dw_store_each *each, void *arg);
+enum dw_result mongo_walk(void *self, enum dw_store_table table, const struct dw_store_entry *after,
+                          size_t limit, dw_store_walker *walker, void *arg);
 
 #endif

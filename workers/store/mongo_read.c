@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { NAME_LEN = 4096 };
+
 /* ---- one document by its _id ---- */
 
 /* A search for documents of one collection. */
@@ -173,7 +175,7 @@ enum dw_result mongo_get_record(void *self, const char *collection, const char *
                                 struct dw_buf *buf, int64_t *version)
 {
     DW_AUTO_BUF name = {0};
-    dw_buf_init(&name, 4096);
+    dw_buf_init(&name, NAME_LEN);
     mongo_record_key(&name, collection, key);
     bson_t *filter = BCON_NEW("_id", BCON_UTF8(dw_buf_text(&name)));
     enum dw_result result = get(self, "records", filter, "doc", buf, version);
@@ -190,7 +192,7 @@ static bson_t *options(const char *index, const char *sort, int direction, size_
     BSON_APPEND_DOCUMENT_BEGIN(opts, "sort", &order);
     if (strcmp(sort, "_id") != 0)
         BSON_APPEND_INT32(&order, sort, direction);
-    if (strcmp(sort, "timer") != 0 && strcmp(sort, "notice") != 0)
+    if (strcmp(sort, "timer") != 0 && strcmp(sort, "notice") != 0 && strcmp(sort, "fold") != 0)
         BSON_APPEND_INT32(&order, "_id", direction);
     bson_append_document_end(opts, &order);
     if (limit)
@@ -364,18 +366,22 @@ enum dw_result mongo_worklist(void *self, const struct dw_store_query *q, struct
 enum dw_result mongo_due(void *self, enum dw_store_due which, dw_time now, size_t limit,
                          uint8_t (*ids)[16], size_t *count)
 {
+    static const struct {
+        const char *field, *index;
+    } dues[] = {[DW_DUE_TIMER] = {"timer", mongo_cases_timer},
+                [DW_DUE_NOTICE] = {"notice", mongo_cases_notice},
+                [DW_DUE_FOLD] = {"fold", mongo_cases_fold}};
     struct search s;
     const bson_t *doc;
     bson_t filter = BSON_INITIALIZER, range, fields;
-    const char *field = which == DW_DUE_TIMER ? "timer" : "notice";
+    const char *field = dues[which].field;
     enum dw_result result = search_begin(&s, self, "cases");
     if (result != DW_OK)
         return result;
     BSON_APPEND_DOCUMENT_BEGIN(&filter, field, &range);
     BSON_APPEND_INT64(&range, "$lte", now);
     bson_append_document_end(&filter, &range);
-    bson_t *opts = options(which == DW_DUE_TIMER ? mongo_cases_timer : mongo_cases_notice, field, 1,
-                           limit);
+    bson_t *opts = options(dues[which].index, field, 1, limit);
     BSON_APPEND_DOCUMENT_BEGIN(opts, "projection", &fields);
     BSON_APPEND_INT32(&fields, "_id", 1);
     bson_append_document_end(opts, &fields);
@@ -431,7 +437,7 @@ enum dw_result mongo_records(void *self, const char *collection, const char *pre
                              dw_store_each *each, void *arg)
 {
     DW_AUTO_BUF key = {0};
-    dw_buf_init(&key, 4096);
+    dw_buf_init(&key, NAME_LEN);
     mongo_record_key(&key, collection, prefix);
     return each_named(self, "records", dw_buf_text(&key), dw_buf_text(&key), NULL, 0, each, arg);
 }
@@ -483,7 +489,7 @@ enum dw_result mongo_counts(void *self, struct dw_store_counts *ret)
         const char *name;
         int64_t *count;
     } all[] = {{"cases", &ret->cases},     {"objects", &ret->objects}, {"receipts", &ret->receipts},
-               {"refs", &ret->references}, {"audit", &ret->audit}};
+               {"refs", &ret->references}, {"audit", &ret->audit}, {"records", &ret->records}};
     enum dw_result result = DW_OK;
     if (!mongo_begin(self, &call))
         return DW_RETRY;
@@ -523,4 +529,145 @@ enum dw_result mongo_each_case(void *self, dw_store_each *each, void *arg)
     bson_destroy(opts);
     bson_destroy(&everything);
     return search_end(&s, DW_OK);
+}
+
+/* ---- everything there is ---- */
+
+static bool take_case(const bson_t *doc, struct dw_store_entry *e, char *name)
+{
+    (void)name;
+    e->version = take_version(doc);
+    return take_id(doc, "_id", e->id) && take_bytes(doc, "ix", &e->ix) &&
+           take_bytes(doc, "doc", &e->doc);
+}
+
+static bool take_receipt(const bson_t *doc, struct dw_store_entry *e, char *name)
+{
+    (void)name;
+    return take_id(doc, "_id", e->id) && take_id(doc, "case", e->case_id);
+}
+
+static bool take_object(const bson_t *doc, struct dw_store_entry *e, char *name)
+{
+    struct dw_slice key;
+    (void)name;
+    if (!take_bytes(doc, "_id", &key) || key.len != MONGO_OBJECT_KEY ||
+        !take_bytes(doc, "bytes", &e->doc))
+        return false;
+    struct dw_reader r = {.rest = key};
+    memcpy(e->id, dw_read_bytes(&r, 16), 16);
+    e->number = (int32_t)dw_read_u32(&r);
+    return true;
+}
+
+static bool take_name(const bson_t *doc, char *name)
+{
+    bson_iter_t at;
+    uint32_t len;
+    if (!bson_iter_init_find(&at, doc, "_id") || !BSON_ITER_HOLDS_UTF8(&at))
+        return false;
+    const char *text = bson_iter_utf8(&at, &len);
+    return snprintf(name, NAME_LEN, "%s", text) < NAME_LEN;
+}
+
+static bool take_reference(const bson_t *doc, struct dw_store_entry *e, char *name)
+{
+    e->name = name;
+    return take_name(doc, name) && take_id(doc, "case", e->case_id);
+}
+
+/* "staff/li" */
+static bool take_record(const bson_t *doc, struct dw_store_entry *e, char *name)
+{
+    char *slash;
+    if (!take_name(doc, name) || !(slash = strchr(name, '/')))
+        return false;
+    *slash = 0;
+    e->name = name;
+    e->key = slash + 1;
+    e->version = take_version(doc);
+    return take_bytes(doc, "doc", &e->doc);
+}
+
+/* "staff/00000000000000000012" */
+static bool take_audit(const bson_t *doc, struct dw_store_entry *e, char *name)
+{
+    char *slash;
+    if (!take_name(doc, name) || !(slash = strrchr(name, '/')))
+        return false;
+    *slash = 0;
+    e->name = name;
+    e->number = strtoll(slash + 1, NULL, 10);
+    return take_bytes(doc, "doc", &e->doc);
+}
+
+static void behind(bson_t *range, enum dw_store_table table, const struct dw_store_entry *after)
+{
+    uint8_t object[MONGO_OBJECT_KEY];
+    char audit[128];
+    DW_AUTO_BUF record = {0};
+    switch (table) {
+    case DW_TABLE_CASES:
+    case DW_TABLE_RECEIPTS:
+        mongo_append_id(range, "$gt", after->id);
+        break;
+    case DW_TABLE_OBJECTS:
+        mongo_object_key(object, after->id, (int32_t)after->number);
+        BSON_APPEND_BINARY(range, "$gt", BSON_SUBTYPE_BINARY, object, sizeof object);
+        break;
+    case DW_TABLE_REFERENCES:
+        BSON_APPEND_UTF8(range, "$gt", after->name);
+        break;
+    case DW_TABLE_RECORDS:
+        dw_buf_init(&record, NAME_LEN);
+        mongo_record_key(&record, after->name, after->key);
+        BSON_APPEND_UTF8(range, "$gt", dw_buf_text(&record));
+        break;
+    default:
+        mongo_audit_key(audit, after->name, after->number);
+        BSON_APPEND_UTF8(range, "$gt", audit);
+    }
+}
+
+static const struct {
+    const char *collection;
+    bool (*take)(const bson_t *doc, struct dw_store_entry *entry, char *name);
+} walks[DW_TABLES] = {
+    [DW_TABLE_CASES] = {"cases", take_case},
+    [DW_TABLE_RECEIPTS] = {"receipts", take_receipt},
+    [DW_TABLE_REFERENCES] = {"refs", take_reference},
+    [DW_TABLE_OBJECTS] = {"objects", take_object},
+    [DW_TABLE_RECORDS] = {"records", take_record},
+    [DW_TABLE_AUDIT] = {"audit", take_audit},
+};
+
+enum dw_result mongo_walk(void *self, enum dw_store_table table, const struct dw_store_entry *after,
+                          size_t limit, dw_store_walker *walker, void *arg)
+{
+    struct search s;
+    const bson_t *doc;
+    char name[NAME_LEN];
+    bson_t filter = BSON_INITIALIZER, range;
+    bool more = true;
+    enum dw_result result = search_begin(&s, self, walks[table].collection);
+    if (result != DW_OK)
+        return result;
+    if (after) {
+        BSON_APPEND_DOCUMENT_BEGIN(&filter, "_id", &range);
+        behind(&range, table, after);
+        bson_append_document_end(&filter, &range);
+    }
+    bson_t *opts = options(mongo_by_id, "_id", 1, limit);
+    search_for(&s, &filter, opts);
+    while (more && search_next(&s, &doc)) {
+        struct dw_store_entry entry = {.name = "", .key = ""};
+        if (!walks[table].take(doc, &entry, name)) {
+            result = DW_INVALID;
+            break;
+        }
+        more = walker(arg, &entry);
+    }
+    bson_destroy(opts);
+    bson_destroy(&filter);
+    return search_end(&s, result);
 }

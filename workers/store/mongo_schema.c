@@ -6,6 +6,7 @@
  *    body, open, assignee, due,      worklist of the responsible body; due is INT_MAX for none
  *    others: [body...],              who else may see it
  *    timer, notice,                  when something is due; absent for never
+ *    fold,                           there when events wait to be counted
  *    ix: {...}, doc: {...}}          the row of a worklist, the case
  *
  * Its version guards every replacement.  The rest is written once and never changed, but for
@@ -13,11 +14,13 @@
  * needed anywhere. */
 #include "mongo_private.h"
 
+#include <stdio.h>
 #include <string.h>
 
 const char mongo_cases_all[] = "all", mongo_cases_open[] = "open", mongo_cases_mine[] = "mine",
            mongo_cases_others[] = "others", mongo_cases_others_open[] = "others_open",
-           mongo_cases_timer[] = "timer", mongo_cases_notice[] = "notice", mongo_by_id[] = "_id_";
+           mongo_cases_timer[] = "timer", mongo_cases_notice[] = "notice",
+           mongo_cases_fold[] = "fold", mongo_by_id[] = "_id_";
 
 /* Extended JSON, as one would type it into the shell. */
 static const struct {
@@ -31,6 +34,7 @@ static const struct {
      "\"open\": {\"bsonType\": \"bool\"}, \"assignee\": {\"bsonType\": \"string\"},"
      "\"due\": {\"bsonType\": \"int\"}, \"others\": {\"bsonType\": \"array\"},"
      "\"timer\": {\"bsonType\": \"long\"}, \"notice\": {\"bsonType\": \"long\"},"
+     "\"fold\": {\"bsonType\": \"long\"},"
      "\"ix\": {\"bsonType\": \"object\"}, \"doc\": {\"bsonType\": \"object\"}}}}",
      "[{\"name\": \"all\", \"key\": {\"body\": 1, \"due\": 1, \"_id\": 1}},"
      " {\"name\": \"open\", \"key\": {\"body\": 1, \"open\": 1, \"due\": 1, \"_id\": 1}},"
@@ -38,7 +42,8 @@ static const struct {
      " {\"name\": \"others\", \"key\": {\"others\": 1, \"_id\": 1}},"
      " {\"name\": \"others_open\", \"key\": {\"others\": 1, \"open\": 1, \"_id\": 1}},"
      " {\"name\": \"timer\", \"key\": {\"timer\": 1}, \"sparse\": true},"
-     " {\"name\": \"notice\", \"key\": {\"notice\": 1}, \"sparse\": true}]"},
+     " {\"name\": \"notice\", \"key\": {\"notice\": 1}, \"sparse\": true},"
+     " {\"name\": \"fold\", \"key\": {\"fold\": 1}, \"sparse\": true}]"},
     {"objects",
      "{\"$jsonSchema\": {\"required\": [\"_id\", \"bytes\"], \"properties\": {"
      "\"_id\": {\"bsonType\": \"binData\"}, \"bytes\": {\"bsonType\": \"binData\"}}}}",
@@ -63,7 +68,7 @@ static const struct {
     {"schema", NULL, NULL},
 };
 
-enum { NAMESPACE_EXISTS = 48 };
+enum { NAMESPACE_EXISTS = 48, MARK_PAGE = 1000 };
 
 /* It will not be better by itself. */
 static bool was_refused(const bson_error_t *e)
@@ -101,6 +106,18 @@ static enum dw_result check_topology(struct mongo_call *call, struct dw_error *e
 
 /* ---- making ---- */
 
+/* A collection that is there already gets the validator of today. */
+static bool set_validator(mongoc_database_t *db, size_t i, const bson_t *validator,
+                          bson_error_t *error)
+{
+    bson_t command = BSON_INITIALIZER;
+    BSON_APPEND_UTF8(&command, "collMod", collections[i].name);
+    BSON_APPEND_DOCUMENT(&command, "validator", validator);
+    bool good = mongoc_database_write_command_with_opts(db, &command, NULL, NULL, error);
+    bson_destroy(&command);
+    return good;
+}
+
 static bool make_collection(mongoc_database_t *db, size_t i, bson_error_t *error)
 {
     bson_t opts = BSON_INITIALIZER, *validator = NULL;
@@ -112,7 +129,9 @@ static bool make_collection(mongoc_database_t *db, size_t i, bson_error_t *error
     }
     mongoc_collection_t *c =
         mongoc_database_create_collection(db, collections[i].name, &opts, error);
-    bool good = c || error->code == NAMESPACE_EXISTS;
+    bool good = c != NULL;
+    if (!good && error->code == NAMESPACE_EXISTS)
+        good = !validator || set_validator(db, i, validator, error);
     if (c)
         mongoc_collection_destroy(c);
     if (validator)
@@ -137,67 +156,186 @@ static bool make_indexes(mongoc_database_t *db, size_t i, bson_error_t *error)
     return good;
 }
 
-static bool write_version(struct mongo_call *call, bson_error_t *error)
-{
-    mongoc_collection_t *c = mongo_collection(call, "schema");
-    bson_t *doc = BCON_NEW("_id", BCON_UTF8("dengwen"), "version", BCON_INT32(MONGO_SCHEMA_VERSION));
-    bool good = mongoc_collection_insert_one(c, doc, NULL, NULL, error) ||
-                error->code == MONGOC_ERROR_DUPLICATE_KEY;
-    bson_destroy(doc);
-    mongoc_collection_destroy(c);
-    return good;
-}
+/* ---- version 1 ---- */
 
-/* The version of what is there; 0: nothing is, -1: it cannot be read just now. */
-static int read_version(struct mongo_call *call, bson_error_t *error)
+/* What is there stays as it is: also run on a store of today, in case an index was lost. */
+static enum dw_result make_collections(void *place, const struct dw_progress *progress,
+                                       struct dw_error *err)
 {
-    const bson_t *doc;
-    bson_iter_t at;
-    int version = 0;
-    mongoc_collection_t *c = mongo_collection(call, "schema");
-    bson_t *filter = BCON_NEW("_id", BCON_UTF8("dengwen"));
-    mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(c, filter, NULL, NULL);
-    if (mongoc_cursor_next(cursor, &doc) && bson_iter_init_find(&at, doc, "version"))
-        version = bson_iter_int32(&at);
-    if (mongoc_cursor_error(cursor, error))
-        version = -1;
-    mongoc_cursor_destroy(cursor);
-    bson_destroy(filter);
-    mongoc_collection_destroy(c);
-    return version;
-}
-
-enum dw_result mongo_make_schema(struct mongo_call *call, struct dw_error *err)
-{
+    struct mongo_call *call = place;
     bson_error_t error;
-    enum dw_result result = check_topology(call, err);
-    if (result != DW_OK)
-        return result;
-    mongoc_database_t *db = mongoc_client_get_database(call->client, call->mongo->database);
     bool good = true;
-    int version = read_version(call, &error);
-    good = version >= 0;
-    for (size_t i = 0; version == 0 && good && i < DW_COUNT(collections); i++)
+    mongoc_database_t *db = mongoc_client_get_database(call->client, call->mongo->database);
+    for (size_t i = 0; good && i < DW_COUNT(collections); i++) {
+        dw_tell(progress, "collections and indexes", (int64_t)i, DW_COUNT(collections));
         good = make_collection(db, i, &error) && make_indexes(db, i, &error);
-    if (version == 0 && good)
-        good = write_version(call, &error);
+    }
     mongoc_database_destroy(db);
     return good ? DW_OK : failed(&error, "its collections cannot be made", err);
 }
 
-enum dw_result mongo_check_schema(struct mongo_call *call, struct dw_error *err)
+/* ---- version 2: cases that were there before anybody counted ---- */
+
+static const char cases_to_count[] = "cases to be counted";
+
+/* The next cases behind `id`, which becomes the last of them.  Returns how many, or -1. */
+static int64_t mark_page(mongoc_collection_t *c, bool begun, uint8_t id[16], bson_error_t *error)
 {
+    const bson_t *doc;
+    bson_iter_t at;
+    char name[16];
+    uint32_t count = 0;
+    bson_t filter = BSON_INITIALIZER, range, ids = BSON_INITIALIZER;
+    bson_t *opts = BCON_NEW("hint", BCON_UTF8(mongo_by_id), "sort", "{", "_id", BCON_INT32(1), "}",
+                            "projection", "{", "_id", BCON_INT32(1), "}",
+                            "limit", BCON_INT64(MARK_PAGE));
+    if (begun) {
+        BSON_APPEND_DOCUMENT_BEGIN(&filter, "_id", &range);
+        mongo_append_id(&range, "$gt", id);
+        bson_append_document_end(&filter, &range);
+    }
+    mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(c, &filter, opts, NULL);
+    while (mongoc_cursor_next(cursor, &doc) && bson_iter_init_find(&at, doc, "_id")) {
+        const bson_value_t *value = bson_iter_value(&at);
+        snprintf(name, sizeof name, "%u", count++);
+        BSON_APPEND_VALUE(&ids, name, value);
+        memcpy(id, value->value.v_binary.data, 16);
+    }
+    bool good = !mongoc_cursor_error(cursor, error);
+    mongoc_cursor_destroy(cursor);
+    bson_destroy(opts);
+    bson_destroy(&filter);
+    if (good && count) {
+        bson_t *these = BCON_NEW("_id", "{", "$in", BCON_ARRAY(&ids), "}");
+        bson_t *change = BCON_NEW("$set", "{", "fold", BCON_INT64(1), "ix.fold", BCON_INT64(1), "}");
+        good = mongoc_collection_update_many(c, these, change, NULL, NULL, error);
+        bson_destroy(change);
+        bson_destroy(these);
+    }
+    bson_destroy(&ids);
+    return good ? (int64_t)count : -1;
+}
+
+/* Page by page, so that no answer takes longer than store.socket_ms. */
+static enum dw_result mark_cases(void *place, const struct dw_progress *progress,
+                                 struct dw_error *err)
+{
+    struct mongo_call *call = place;
     bson_error_t error;
-    enum dw_result result = check_topology(call, err);
+    uint8_t id[16];
+    int64_t done = 0, count = 0;
+    enum dw_result result = make_collections(place, progress, err);
     if (result != DW_OK)
         return result;
-    int version = read_version(call, &error);
-    if (version < 0)
+    bson_t everything = BSON_INITIALIZER;
+    mongoc_collection_t *c = mongo_collection(call, "cases");
+    int64_t total = mongoc_collection_count_documents(c, &everything, NULL, NULL, NULL, &error);
+    do {
+        dw_tell(progress, cases_to_count, done, total);
+        count = mark_page(c, done > 0, id, &error);
+        done += count;
+    } while (count > 0);
+    mongoc_collection_destroy(c);
+    bson_destroy(&everything);
+    return count == 0 ? DW_OK : failed(&error, "its cases cannot be written", err);
+}
+
+static const struct dw_schema_step steps[] = {
+    {"collections and indexes", make_collections},
+    {cases_to_count, mark_cases},
+};
+
+/* ---- versions ---- */
+
+/* One field of one document.  False: it cannot be read just now. */
+static bool read_field(struct mongo_call *call, const char *collection, const char *id,
+                       const char *field, int32_t *ret, bson_error_t *error)
+{
+    const bson_t *doc;
+    bson_iter_t at;
+    *ret = 0;
+    mongoc_collection_t *c = mongo_collection(call, collection);
+    bson_t *filter = BCON_NEW("_id", BCON_UTF8(id));
+    mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(c, filter, NULL, NULL);
+    if (mongoc_cursor_next(cursor, &doc) && bson_iter_init_find(&at, doc, field))
+        *ret = (int32_t)bson_iter_as_int64(&at);
+    bool good = !mongoc_cursor_error(cursor, error);
+    mongoc_cursor_destroy(cursor);
+    bson_destroy(filter);
+    mongoc_collection_destroy(c);
+    return good;
+}
+
+static enum dw_result read_version(void *place, int *version, struct dw_error *err)
+{
+    bson_error_t error;
+    int32_t found;
+    if (!read_field(place, "schema", "dengwen", "version", &found, &error))
         return failed(&error, "it cannot be read", err);
-    if (version == 0)
-        return dw_invalid(err, "store.uri",
-                          "there is no store of Dengwen there: run dengwen init-db, or set store.init");
-    if (version > MONGO_SCHEMA_VERSION)
-        return dw_invalid(err, "store.uri", "it was written by a newer Dengwen; install that one");
+    *version = found;
     return DW_OK;
+}
+
+static enum dw_result write_version(struct mongo_call *call, int version, struct dw_error *err)
+{
+    bson_error_t error;
+    mongoc_collection_t *c = mongo_collection(call, "schema");
+    bson_t *filter = BCON_NEW("_id", BCON_UTF8("dengwen"));
+    bson_t *doc = BCON_NEW("_id", BCON_UTF8("dengwen"), "version", BCON_INT32(version));
+    bson_t *opts = BCON_NEW("upsert", BCON_BOOL(true));
+    bool good = mongoc_collection_replace_one(c, filter, doc, opts, NULL, &error) ||
+                error.code == MONGOC_ERROR_DUPLICATE_KEY; /* another worker, at the same time */
+    bson_destroy(opts);
+    bson_destroy(doc);
+    bson_destroy(filter);
+    mongoc_collection_destroy(c);
+    return good ? DW_OK : failed(&error, "its version cannot be written", err);
+}
+
+static enum dw_result take(void *place, const struct dw_schema_step *step, int version,
+                           const struct dw_progress *progress, struct dw_error *err)
+{
+    enum dw_result result = step->run(place, progress, err);
+    return result == DW_OK ? write_version(place, version, err) : result;
+}
+
+const struct dw_schema dw_mongo_schema = {
+    .steps = steps, .count = DW_COUNT(steps), .read = read_version, .take = take};
+
+enum dw_result mongo_make_schema(struct mongo_call *call, const struct dw_progress *progress,
+                                 int *from, struct dw_error *err)
+{
+    enum dw_result result = check_topology(call, err);
+    if (result == DW_OK)
+        result = dw_schema_migrate(&dw_mongo_schema, call, progress, from, err);
+    if (result == DW_OK && *from == dw_mongo_schema.count)
+        result = make_collections(call, progress, err);
+    return result;
+}
+
+static enum dw_result refuse_unfinished(struct mongo_call *call, struct dw_error *err)
+{
+    bson_error_t error;
+    int32_t version;
+    if (!read_field(call, "records", DW_STORE_COPY "/" DW_STORE_PROGRESS, "v", &version, &error))
+        return failed(&error, "it cannot be read", err);
+    return version ? dw_store_unfinished(err) : DW_OK;
+}
+
+enum dw_result mongo_prepare_schema(struct mongo_call *call, struct dw_error *err)
+{
+    const struct mongo *m = call->mongo;
+    int version = 0;
+    enum dw_result result = check_topology(call, err);
+    if (result == DW_OK)
+        result = read_version(call, &version, err);
+    if (result == DW_OK && version == 0 && m->use != DW_STORE_LOOK && m->config->store.init) {
+        result = dw_schema_migrate(&dw_mongo_schema, call, NULL, &version, err);
+        version = dw_mongo_schema.count;
+    }
+    if (result == DW_OK)
+        result = dw_schema_check(&dw_mongo_schema, version, err);
+    if (result == DW_OK && m->use != DW_STORE_FILL)
+        result = refuse_unfinished(call, err);
+    return result;
 }

@@ -184,6 +184,8 @@ static bool case_document(const struct dw_store_step *step, const uint8_t write[
         BSON_APPEND_INT64(doc, "timer", ix->timer);
     if (ix->notice > 0)
         BSON_APPEND_INT64(doc, "notice", ix->notice);
+    if (ix->fold > 0)
+        BSON_APPEND_INT64(doc, "fold", ix->fold);
     return append_doc(doc, "ix", dw_buf_slice(&row)) && append_doc(doc, "doc", step->doc);
 }
 
@@ -206,7 +208,8 @@ static enum there compare(mongoc_collection_t *c, const bson_t *filter, const ch
     if (mongoc_cursor_next(cursor, &doc)) {
         if (bson_iter_init_find(&at, doc, field) && BSON_ITER_HOLDS_BINARY(&at))
             bson_iter_binary(&at, &subtype, &len, &bytes);
-        there = len == expected.len && memcmp(bytes, expected.data, len) == 0 ? SAME : OTHER;
+        bool same = len == expected.len && (!len || memcmp(bytes, expected.data, len) == 0);
+        there = same ? SAME : OTHER;
     } else if (mongoc_cursor_error(cursor, &error)) {
         there = UNKNOWN;
     }

@@ -8,7 +8,9 @@
  * Steps given together share a transaction: one fsync for all of them.  After an I/O error at COMMIT
  * nobody knows what is on disk: the steps are UNCERTAIN, and the driver refuses to go on until the
  * file is opened again. */
-#include "driver.h"
+#include "sqlite_private.h"
+
+#include "dw/checkpoint.h"
 
 #include "dw/log.h"
 #include "dw/process.h"
@@ -16,30 +18,13 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <pthread.h>
-#include <sqlite3.h>
 #include <string.h>
 
-enum { APPLICATION_ID = 0x44774353, SCHEMA_VERSION = 1, NO_DUE = INT_MAX, PROBES_MAX = 16 };
-
-static const char schema[] =
-    "CREATE TABLE cases(slot INTEGER PRIMARY KEY, id BLOB NOT NULL, version INTEGER NOT NULL,"
-    " timer INTEGER NOT NULL, notice INTEGER NOT NULL, row BLOB NOT NULL, doc BLOB NOT NULL);"
-    "CREATE INDEX cases_timer ON cases(timer) WHERE timer > 0;"
-    "CREATE INDEX cases_notice ON cases(notice) WHERE notice > 0;"
-    "CREATE TABLE objects(slot INTEGER PRIMARY KEY, id BLOB NOT NULL, part INTEGER NOT NULL,"
-    " bytes BLOB NOT NULL);"
-    "CREATE TABLE receipts(handle BLOB PRIMARY KEY, id BLOB NOT NULL) WITHOUT ROWID;"
-    "CREATE TABLE refs(reference TEXT PRIMARY KEY, id BLOB NOT NULL) WITHOUT ROWID;"
-    "CREATE TABLE worklist(id BLOB NOT NULL, body TEXT NOT NULL, due INTEGER NOT NULL,"
-    " open INTEGER NOT NULL, assignee TEXT NOT NULL, PRIMARY KEY(id, body)) WITHOUT ROWID;"
-    "CREATE INDEX worklist_all ON worklist(body, due, id);"
-    "CREATE INDEX worklist_open ON worklist(body, due, id) WHERE open = 1;"
-    "CREATE INDEX worklist_mine ON worklist(body, assignee, due, id) WHERE open = 1;"
-    "CREATE TABLE records(collection TEXT NOT NULL, key TEXT NOT NULL, version INTEGER NOT NULL,"
-    " doc BLOB NOT NULL, PRIMARY KEY(collection, key)) WITHOUT ROWID;"
-    "CREATE TABLE audit(chain TEXT NOT NULL, seq INTEGER NOT NULL, doc BLOB NOT NULL,"
-    " PRIMARY KEY(chain, seq)) WITHOUT ROWID;";
+enum {
+    NO_DUE = INT_MAX,
+    PROBES_MAX = 16,
+    LOG_PAGES = 16384, /* a commit moves the log itself when the thread cannot keep up */
+};
 
 enum statement {
     Q_BEGIN, Q_COMMIT, Q_ROLLBACK, Q_STEP, Q_STEP_UNDO, Q_STEP_DONE,
@@ -47,7 +32,7 @@ enum statement {
     Q_OBJECT, Q_OBJECT_INSERT,
     Q_RECEIPT, Q_RECEIPT_INSERT, Q_REF, Q_REF_INSERT,
     Q_WORK_DELETE, Q_WORK_INSERT, Q_MINE, Q_OPEN, Q_ALL,
-    Q_TIMER, Q_NOTICE,
+    Q_TIMER, Q_NOTICE, Q_FOLD,
     Q_RECORD, Q_RECORD_PUT, Q_RECORD_DELETE, Q_RECORDS,
     Q_AUDIT_INSERT, Q_AUDIT_LAST, Q_AUDIT_READ,
     Q_COUNTS, Q_EACH, Q_COUNT
@@ -60,10 +45,10 @@ static const char *const sql[Q_COUNT] = {
     [Q_STEP_UNDO] = "ROLLBACK TO step",
     [Q_STEP_DONE] = "RELEASE step",
     [Q_CASE] = "SELECT id, version, doc FROM cases WHERE slot = ?1",
-    [Q_CASE_INSERT] = "INSERT INTO cases(slot, id, version, timer, notice, row, doc)"
-                      " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    [Q_CASE_UPDATE] = "UPDATE cases SET version = ?3, timer = ?4, notice = ?5, row = ?6, doc = ?7"
-                      " WHERE slot = ?1 AND id = ?2 AND version = ?8",
+    [Q_CASE_INSERT] = "INSERT INTO cases(slot, id, version, timer, notice, row, doc, fold)"
+                      " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    [Q_CASE_UPDATE] = "UPDATE cases SET version = ?3, timer = ?4, notice = ?5, row = ?6, doc = ?7,"
+                      " fold = ?8 WHERE slot = ?1 AND id = ?2 AND version = ?9",
     [Q_ROW] = "SELECT id, version, row FROM cases WHERE slot = ?1",
     [Q_OBJECT] = "SELECT id, part, bytes FROM objects WHERE slot = ?1",
     [Q_OBJECT_INSERT] = "INSERT INTO objects(slot, id, part, bytes) VALUES(?1, ?2, ?3, ?4)",
@@ -83,6 +68,8 @@ static const char *const sql[Q_COUNT] = {
                 " ORDER BY timer LIMIT ?2",
     [Q_NOTICE] = "SELECT id FROM cases INDEXED BY cases_notice WHERE notice > 0 AND notice <= ?1"
                  " ORDER BY notice LIMIT ?2",
+    [Q_FOLD] = "SELECT id FROM cases INDEXED BY cases_fold WHERE fold > 0 AND fold <= ?1"
+               " ORDER BY fold LIMIT ?2",
     [Q_RECORD] = "SELECT version, doc FROM records WHERE collection = ?1 AND key = ?2",
     [Q_RECORD_PUT] = "INSERT OR REPLACE INTO records(collection, key, version, doc)"
                      " VALUES(?1, ?2, ?3, ?4)",
@@ -95,17 +82,8 @@ static const char *const sql[Q_COUNT] = {
                      " ORDER BY seq LIMIT ?3",
     [Q_COUNTS] = "SELECT (SELECT count(*) FROM cases), (SELECT count(*) FROM objects),"
                  " (SELECT count(*) FROM receipts), (SELECT count(*) FROM refs),"
-                 " (SELECT count(*) FROM audit)",
+                 " (SELECT count(*) FROM audit), (SELECT count(*) FROM records)",
     [Q_EACH] = "SELECT id, version, doc FROM cases ORDER BY slot",
-};
-
-struct sqlite {
-    pthread_mutex_t lock;
-    char *path;
-    sqlite3 *db;
-    sqlite3_stmt *statements[Q_COUNT];
-    bool failed; /* an error inside the running transaction */
-    bool broken; /* I/O error: the file must be opened again */
 };
 
 /* ---- one statement at a time ---- */
@@ -128,7 +106,7 @@ static void text(sqlite3_stmt *st, int at, const char *value)
     sqlite3_bind_text(st, at, value ? value : "", -1, SQLITE_STATIC);
 }
 
-static bool step_row(struct sqlite *s, sqlite3_stmt *st)
+bool sqlite_step_row(struct sqlite *s, sqlite3_stmt *st)
 {
     int rc = sqlite3_step(st);
     if (rc == SQLITE_ROW)
@@ -145,18 +123,18 @@ static bool step_row(struct sqlite *s, sqlite3_stmt *st)
 
 static void run(struct sqlite *s, sqlite3_stmt *st)
 {
-    while (step_row(s, st))
+    while (sqlite_step_row(s, st))
         ;
 }
 
-static enum dw_result begin_read(struct sqlite *s)
+enum dw_result sqlite_begin_read(struct sqlite *s)
 {
     pthread_mutex_lock(&s->lock);
     s->failed = false;
     return s->broken ? DW_RETRY : DW_OK;
 }
 
-static enum dw_result end_read(struct sqlite *s, enum dw_result result)
+enum dw_result sqlite_end_read(struct sqlite *s, enum dw_result result)
 {
     if (s->failed)
         result = DW_RETRY;
@@ -183,7 +161,7 @@ static bool find_slot(struct sqlite *s, enum statement which, const uint8_t id[1
         *slot = (int64_t)(((uint64_t)slot_of(id, part) + (uint64_t)i) & INT64_MAX);
         sqlite3_stmt *st = use(s, which);
         sqlite3_bind_int64(st, 1, *slot);
-        if (!step_row(s, st))
+        if (!sqlite_step_row(s, st))
             return false;
         *ret = st;
         if (sqlite3_column_bytes(st, 0) == 16 && memcmp(sqlite3_column_blob(st, 0), id, 16) == 0 &&
@@ -195,6 +173,16 @@ static bool find_slot(struct sqlite *s, enum statement which, const uint8_t id[1
     return false;
 }
 
+bool sqlite_slot(struct sqlite *s, enum dw_store_table table, const uint8_t id[16], int32_t part,
+                 int64_t *slot)
+{
+    sqlite3_stmt *st;
+    if (!find_slot(s, table == DW_TABLE_OBJECTS ? Q_OBJECT : Q_ROW, id, part, slot, &st))
+        return false;
+    sqlite3_reset(st);
+    return true;
+}
+
 /* ---- writing ---- */
 
 static enum dw_result put_object(struct sqlite *s, const struct dw_store_object *o)
@@ -203,7 +191,8 @@ static enum dw_result put_object(struct sqlite *s, const struct dw_store_object 
     sqlite3_stmt *st;
     if (find_slot(s, Q_OBJECT, o->id, o->part, &slot, &st)) {
         bool same = (size_t)sqlite3_column_bytes(st, 2) == o->bytes.len &&
-                    memcmp(sqlite3_column_blob(st, 2), o->bytes.data, o->bytes.len) == 0;
+                    (!o->bytes.len ||
+                     memcmp(sqlite3_column_blob(st, 2), o->bytes.data, o->bytes.len) == 0);
         sqlite3_reset(st);
         return same ? DW_OK : DW_INVALID;
     }
@@ -232,7 +221,7 @@ static bool is_ours(struct sqlite *s, enum statement insert, enum statement read
             blob(st, 2, id, 16);
         if (i == 0) {
             run(s, st);
-        } else if (step_row(s, st)) {
+        } else if (sqlite_step_row(s, st)) {
             bool same = sqlite3_column_bytes(st, 0) == 16 &&
                         memcmp(sqlite3_column_blob(st, 0), id, 16) == 0;
             sqlite3_reset(st);
@@ -290,8 +279,9 @@ static enum dw_result put_case(struct sqlite *s, struct dw_store_step *step)
     sqlite3_bind_int64(st, 5, step->ix->notice);
     blob(st, 6, row.data, row.len);
     blob(st, 7, step->doc.data, step->doc.len);
+    sqlite3_bind_int64(st, 8, step->ix->fold);
     if (step->old_version)
-        sqlite3_bind_int64(st, 8, step->old_version);
+        sqlite3_bind_int64(st, 9, step->old_version);
     run(s, st);
     if (!s->failed)
         write_worklist(s, step);
@@ -304,7 +294,7 @@ static enum dw_result put_record(struct sqlite *s, const struct dw_store_record 
     text(st, 1, r->collection);
     text(st, 2, r->key);
     int64_t version = 0;
-    if (step_row(s, st))
+    if (sqlite_step_row(s, st))
         version = sqlite3_column_int64(st, 0);
     sqlite3_reset(st);
     if (version != r->old_version)
@@ -412,7 +402,7 @@ static enum dw_result get_case(void *self, const uint8_t id[16], struct dw_buf *
     struct sqlite *s = self;
     sqlite3_stmt *st;
     int64_t slot;
-    enum dw_result result = begin_read(s);
+    enum dw_result result = sqlite_begin_read(s);
     if (result == DW_OK) {
         result = DW_NOT_FOUND;
         if (find_slot(s, Q_CASE, id, 0, &slot, &st)) {
@@ -422,13 +412,13 @@ static enum dw_result get_case(void *self, const uint8_t id[16], struct dw_buf *
             result = buf->overflow ? DW_INVALID : DW_OK;
         }
     }
-    return end_read(s, result);
+    return sqlite_end_read(s, result);
 }
 
 static enum dw_result id_of(struct sqlite *s, enum statement which, const void *key, size_t len,
                             uint8_t id[16])
 {
-    enum dw_result result = begin_read(s);
+    enum dw_result result = sqlite_begin_read(s);
     if (result == DW_OK) {
         sqlite3_stmt *st = use(s, which);
         if (which == Q_REF)
@@ -436,13 +426,13 @@ static enum dw_result id_of(struct sqlite *s, enum statement which, const void *
         else
             blob(st, 1, key, len);
         result = DW_NOT_FOUND;
-        if (step_row(s, st)) {
+        if (sqlite_step_row(s, st)) {
             memcpy(id, sqlite3_column_blob(st, 0), 16);
             sqlite3_reset(st);
             result = DW_OK;
         }
     }
-    return end_read(s, result);
+    return sqlite_end_read(s, result);
 }
 
 static enum dw_result id_of_handle(void *self, const uint8_t handle[16], uint8_t id[16])
@@ -461,7 +451,7 @@ static enum dw_result get_object(void *self, const uint8_t id[16], int32_t part,
     struct sqlite *s = self;
     sqlite3_stmt *st;
     int64_t slot;
-    enum dw_result result = begin_read(s);
+    enum dw_result result = sqlite_begin_read(s);
     if (result == DW_OK) {
         result = DW_NOT_FOUND;
         if (find_slot(s, Q_OBJECT, id, part, &slot, &st)) {
@@ -470,13 +460,13 @@ static enum dw_result get_object(void *self, const uint8_t id[16], int32_t part,
             result = buf->overflow ? DW_INVALID : DW_OK;
         }
     }
-    return end_read(s, result);
+    return sqlite_end_read(s, result);
 }
 
 static size_t collect_ids(struct sqlite *s, sqlite3_stmt *st, uint8_t (*ids)[16], size_t limit)
 {
     size_t count = 0;
-    while (count < limit && step_row(s, st))
+    while (count < limit && sqlite_step_row(s, st))
         memcpy(ids[count++], sqlite3_column_blob(st, 0), 16);
     sqlite3_reset(st);
     return count;
@@ -516,7 +506,7 @@ static enum dw_result worklist(void *self, const struct dw_store_query *query,
     struct sqlite *s = self;
     struct dw_error err;
     uint8_t (*ids)[16] = dw_arena_alloc(arena, query->limit * sizeof *ids);
-    enum dw_result result = begin_read(s);
+    enum dw_result result = sqlite_begin_read(s);
     size_t found = result == DW_OK && ids ? collect_ids(s, query_of(s, query), ids, query->limit) : 0;
     for (size_t i = 0; i < found && result == DW_OK; i++) {
         sqlite3_stmt *st;
@@ -532,41 +522,43 @@ static enum dw_result worklist(void *self, const struct dw_store_query *query,
         sqlite3_reset(st);
         *count += result == DW_OK;
     }
-    return end_read(s, result);
+    return sqlite_end_read(s, result);
 }
 
 static enum dw_result due(void *self, enum dw_store_due which, dw_time now, size_t limit,
                           uint8_t (*ids)[16], size_t *count)
 {
+    static const enum statement which_query[] = {
+        [DW_DUE_TIMER] = Q_TIMER, [DW_DUE_NOTICE] = Q_NOTICE, [DW_DUE_FOLD] = Q_FOLD};
     struct sqlite *s = self;
-    enum dw_result result = begin_read(s);
+    enum dw_result result = sqlite_begin_read(s);
     if (result == DW_OK) {
-        sqlite3_stmt *st = use(s, which == DW_DUE_TIMER ? Q_TIMER : Q_NOTICE);
+        sqlite3_stmt *st = use(s, which_query[which]);
         sqlite3_bind_int64(st, 1, now);
         sqlite3_bind_int64(st, 2, (int64_t)limit);
         *count = collect_ids(s, st, ids, limit);
     }
-    return end_read(s, result);
+    return sqlite_end_read(s, result);
 }
 
 static enum dw_result get_record(void *self, const char *collection, const char *key,
                                  struct dw_buf *buf, int64_t *version)
 {
     struct sqlite *s = self;
-    enum dw_result result = begin_read(s);
+    enum dw_result result = sqlite_begin_read(s);
     if (result == DW_OK) {
         sqlite3_stmt *st = use(s, Q_RECORD);
         text(st, 1, collection);
         text(st, 2, key);
         result = DW_NOT_FOUND;
-        if (step_row(s, st)) {
+        if (sqlite_step_row(s, st)) {
             *version = sqlite3_column_int64(st, 0);
             dw_buf_put(buf, sqlite3_column_blob(st, 1), (size_t)sqlite3_column_bytes(st, 1));
             sqlite3_reset(st);
             result = buf->overflow ? DW_INVALID : DW_OK;
         }
     }
-    return end_read(s, result);
+    return sqlite_end_read(s, result);
 }
 
 static struct dw_slice doc_at(sqlite3_stmt *st, int column)
@@ -578,79 +570,79 @@ static enum dw_result records(void *self, const char *collection, const char *pr
                               dw_store_each *each, void *arg)
 {
     struct sqlite *s = self;
-    enum dw_result result = begin_read(s);
+    enum dw_result result = sqlite_begin_read(s);
     if (result == DW_OK) {
         sqlite3_stmt *st = use(s, Q_RECORDS);
         text(st, 1, collection);
         text(st, 2, prefix);
-        while (step_row(s, st))
+        while (sqlite_step_row(s, st))
             each(arg, (const char *)sqlite3_column_text(st, 0), sqlite3_column_int64(st, 1),
                  doc_at(st, 2));
     }
-    return end_read(s, result);
+    return sqlite_end_read(s, result);
 }
 
 static enum dw_result audit_last(void *self, const char *chain, int64_t *seq, struct dw_buf *buf)
 {
     struct sqlite *s = self;
-    enum dw_result result = begin_read(s);
+    enum dw_result result = sqlite_begin_read(s);
     if (result == DW_OK) {
         sqlite3_stmt *st = use(s, Q_AUDIT_LAST);
         text(st, 1, chain);
-        if (step_row(s, st)) {
+        if (sqlite_step_row(s, st)) {
             *seq = sqlite3_column_int64(st, 0);
             dw_buf_put(buf, sqlite3_column_blob(st, 1), (size_t)sqlite3_column_bytes(st, 1));
             sqlite3_reset(st);
         }
     }
-    return end_read(s, result);
+    return sqlite_end_read(s, result);
 }
 
 static enum dw_result audit_read(void *self, const char *chain, int64_t from, size_t limit,
                                  dw_store_each *each, void *arg)
 {
     struct sqlite *s = self;
-    enum dw_result result = begin_read(s);
+    enum dw_result result = sqlite_begin_read(s);
     if (result == DW_OK) {
         sqlite3_stmt *st = use(s, Q_AUDIT_READ);
         text(st, 1, chain);
         sqlite3_bind_int64(st, 2, from);
         sqlite3_bind_int64(st, 3, (int64_t)limit);
-        while (step_row(s, st))
+        while (sqlite_step_row(s, st))
             each(arg, (const char *)sqlite3_column_text(st, 0), sqlite3_column_int64(st, 1),
                  doc_at(st, 2));
     }
-    return end_read(s, result);
+    return sqlite_end_read(s, result);
 }
 
 static enum dw_result counts(void *self, struct dw_store_counts *ret)
 {
     struct sqlite *s = self;
-    enum dw_result result = begin_read(s);
+    enum dw_result result = sqlite_begin_read(s);
     if (result == DW_OK) {
         sqlite3_stmt *st = use(s, Q_COUNTS);
-        if (step_row(s, st))
+        if (sqlite_step_row(s, st))
             *ret = (struct dw_store_counts){
                 sqlite3_column_int64(st, 0), sqlite3_column_int64(st, 1),
                 sqlite3_column_int64(st, 2), sqlite3_column_int64(st, 3),
-                sqlite3_column_int64(st, 4)};
+                sqlite3_column_int64(st, 4), sqlite3_column_int64(st, 5)};
         sqlite3_reset(st);
     }
-    return end_read(s, result);
+    return sqlite_end_read(s, result);
 }
 
 static enum dw_result each_case(void *self, dw_store_each *each, void *arg)
 {
     struct sqlite *s = self;
     char key[33];
-    enum dw_result result = begin_read(s);
+    enum dw_result result = sqlite_begin_read(s);
     if (result == DW_OK) {
         sqlite3_stmt *st = use(s, Q_EACH);
-        while (step_row(s, st))
+        while (sqlite_step_row(s, st))
             each(arg, dw_hex(key, sqlite3_column_blob(st, 0), 16), sqlite3_column_int64(st, 1),
                  doc_at(st, 2));
     }
-    return end_read(s, result);
+    return sqlite_end_read(s, result);
 }
 
 static enum dw_result ping(void *self)
@@ -659,7 +651,8 @@ static enum dw_result ping(void *self)
     pthread_mutex_lock(&s->lock);
     s->failed = false;
     enum dw_result result = s->broken ? DW_UNCERTAIN : DW_OK;
-    if (result == DW_OK) { /* a write lock proves that the file can be written now */
+    /* A write lock proves that the file can be written now. */
+    if (result == DW_OK && s->use != DW_STORE_LOOK) {
         run(s, use(s, Q_BEGIN));
         if (!sqlite3_get_autocommit(s->db))
             run(s, use(s, Q_ROLLBACK));
@@ -671,89 +664,137 @@ static enum dw_result ping(void *self)
 
 /* ---- opening ---- */
 
+static const char in_memory[] = ":memory:";
+
+static void disk_failed(void *arg, const char *what)
+{
+    struct sqlite *s = arg;
+    dw_log(DW_ERROR, "store.sqlite", "%s: the disk failed", what);
+    s->broken = true;
+}
+
 static void close_store(void *self)
 {
     struct sqlite *s = self;
-    for (int i = 0; i < Q_COUNT; i++)
+    dw_checkpointer_stop(s->checkpointer);
+    for (int i = 0; s->statements && i < Q_COUNT; i++)
         sqlite3_finalize(s->statements[i]);
+    dw_free(s->statements);
+    if (s->use == DW_STORE_FILL) /* one file, that can be carried away and read where nobody may write */
+        sqlite_exec(s->db, "PRAGMA journal_mode=DELETE");
     sqlite3_close(s->db);
     pthread_mutex_destroy(&s->lock);
     dw_free(s->path);
     dw_free(s);
 }
 
-static int64_t pragma(struct sqlite *s, const char *statement)
+static enum dw_result prepare_statements(struct sqlite *s, struct dw_error *err)
 {
-    sqlite3_stmt *st;
-    int64_t v = -1;
-    if (sqlite3_prepare_v2(s->db, statement, -1, &st, NULL) == SQLITE_OK) {
-        if (sqlite3_step(st) == SQLITE_ROW)
-            v = sqlite3_column_int64(st, 0);
-        sqlite3_finalize(st);
-    }
-    return v;
-}
-
-static bool exec(struct sqlite *s, const char *statements)
-{
-    return sqlite3_exec(s->db, statements, NULL, NULL, NULL) == SQLITE_OK;
-}
-
-static const char *prepare_file(struct sqlite *s)
-{
-    char version[80];
-    if (!exec(s, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON;"
-                 "PRAGMA temp_store=MEMORY; PRAGMA trusted_schema=OFF;"))
-        return "is not a database of cases, or is damaged";
-    int64_t application = pragma(s, "PRAGMA application_id");
-    int64_t found = pragma(s, "PRAGMA user_version");
-    if (application == 0 && found == 0 && pragma(s, "SELECT count(*) FROM sqlite_schema") == 0) {
-        snprintf(version, sizeof version, "PRAGMA application_id=%d; PRAGMA user_version=%d;",
-                 APPLICATION_ID, SCHEMA_VERSION);
-        if (!exec(s, "BEGIN IMMEDIATE") || !exec(s, schema) || !exec(s, version) ||
-            !exec(s, "COMMIT"))
-            return "cannot be created";
-    } else if (application != APPLICATION_ID) {
-        return "is some other SQLite file; expected a store of Dengwen";
-    } else if (found > SCHEMA_VERSION) {
-        return "was written by a newer Dengwen; install that one";
-    }
+    s->statements = dw_alloc(Q_COUNT * sizeof *s->statements);
     for (int i = 0; i < Q_COUNT; i++)
         if (sqlite3_prepare_v3(s->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &s->statements[i],
                                NULL) != SQLITE_OK)
-            return sql[i];
-    return NULL;
+            return dw_invalid(err, "store.uri", "is damaged");
+    return DW_OK;
 }
 
-static enum dw_result open_store(const char *rest, const struct dw_config *config, void **ret,
-                                 struct dw_error *err)
+static bool set_cache(struct sqlite *s, int64_t mib)
+{
+    char text[60];
+    snprintf(text, sizeof text, "PRAGMA cache_size=-%lld;", (long long)mib * 1024);
+    return sqlite_exec(s->db, text);
+}
+
+/* Nothing but the connection, with what each needs.  A path of the settings is relative to them. */
+static enum dw_result connect(const char *rest, enum dw_store_use use,
+                              const struct dw_config *config, struct sqlite **ret,
+                              struct dw_error *err)
 {
     struct sqlite *s = dw_alloc(sizeof *s);
     pthread_mutex_init(&s->lock, NULL);
-    bool memory = strcmp(rest, ":memory:") == 0;
-    s->path = memory ? dw_strdup(rest) : dw_config_resolve(config, rest);
-    const char *wrong = NULL;
-    if (sqlite3_open_v2(s->path, &s->db,
-                        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX,
-                        NULL) != SQLITE_OK)
-        wrong = "cannot be opened";
-    if (!wrong) {
-        sqlite3_extended_result_codes(s->db, 1);
-        sqlite3_busy_timeout(s->db, (int)config->store.busy_ms);
-        wrong = prepare_file(s);
-    }
-    if (wrong) {
-        dw_error_set(err, "store.uri", "%s: %s (%s)", s->path, wrong, sqlite3_errmsg(s->db));
-        close_store(s);
-        return DW_INVALID;
-    }
+    s->path = strcmp(rest, in_memory) == 0 ? dw_strdup(rest) : dw_config_resolve(config, rest);
+    s->use = use;
     *ret = s;
+    int how = use == DW_STORE_LOOK ? SQLITE_OPEN_READONLY
+                                   : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+    if (sqlite3_open_v2(s->path, &s->db, how | SQLITE_OPEN_FULLMUTEX, NULL) != SQLITE_OK)
+        return dw_invalid(err, "store.uri", "cannot be opened");
+    sqlite3_extended_result_codes(s->db, 1);
+    sqlite3_busy_timeout(s->db, (int)config->store.busy_ms);
+    sqlite3_wal_autocheckpoint(s->db, LOG_PAGES);
+    if (!set_cache(s, config->store.cache_mib))
+        return dw_invalid(err, "store.uri", "has no memory for it");
+    /* A transaction that only reads sees one moment, until it ends with the connection. */
+    const char *first = use == DW_STORE_LOOK
+                            ? "PRAGMA temp_store=MEMORY; PRAGMA trusted_schema=OFF; BEGIN;"
+                              "SELECT count(*) FROM sqlite_schema;"
+                            : "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+                              "PRAGMA secure_delete=ON; PRAGMA temp_store=MEMORY;"
+                              "PRAGMA trusted_schema=OFF;";
+    return sqlite_exec(s->db, first)
+               ? DW_OK
+               : dw_invalid(err, "store.uri", "is not a database of cases, or is damaged");
+}
+
+/* What is wrong, of which file, and what SQLite says of it. */
+static enum dw_result give_up(struct sqlite *s, enum dw_result result, struct dw_error *err)
+{
+    struct dw_error why = *err;
+    int code = sqlite3_errcode(s->db);
+    bool says = code != SQLITE_OK && code != SQLITE_ROW && code != SQLITE_DONE;
+    dw_error_set(err, "store.uri", "%.100s: %.160s%s%.40s%s", s->path, why.text, says ? " (" : "",
+                 says ? sqlite3_errmsg(s->db) : "", says ? ")" : "");
+    s->use = DW_STORE_LOOK;
+    close_store(s);
+    return result;
+}
+
+static enum dw_result open_store(const char *rest, enum dw_store_use use,
+                                 const struct dw_config *config, void **ret, struct dw_error *err)
+{
+    struct sqlite *s;
+    int version = 0;
+    enum dw_result result = connect(rest, use, config, &s, err);
+    if (result == DW_OK)
+        result = dw_sqlite_schema.read(s->db, &version, err);
+    if (result == DW_OK && version == 0 && use != DW_STORE_LOOK) {
+        result = dw_schema_migrate(&dw_sqlite_schema, s->db, NULL, &version, err);
+        version = dw_sqlite_schema.count;
+    }
+    if (result == DW_OK)
+        result = dw_schema_check(&dw_sqlite_schema, version, err);
+    if (result == DW_OK)
+        result = prepare_statements(s, err);
+    if (result == DW_OK && use != DW_STORE_FILL && sqlite_is_unfinished(s->db))
+        result = dw_store_unfinished(err);
+    if (result == DW_OK && use != DW_STORE_LOOK && strcmp(s->path, in_memory) != 0 &&
+        !(s->checkpointer = dw_checkpointer_start(s->path, disk_failed, s)))
+        result = dw_invalid(err, "store.uri", "cannot be opened twice");
+    if (result != DW_OK)
+        return give_up(s, result, err);
+    *ret = s;
+    return DW_OK;
+}
+
+static enum dw_result make(const char *rest, const struct dw_config *config,
+                           const struct dw_progress *progress, int *from, int *to,
+                           struct dw_error *err)
+{
+    struct sqlite *s;
+    *to = dw_sqlite_schema.count;
+    enum dw_result result = connect(rest, DW_STORE_SERVE, config, &s, err);
+    if (result == DW_OK)
+        result = dw_schema_migrate(&dw_sqlite_schema, s->db, progress, from, err);
+    if (result != DW_OK)
+        return give_up(s, result, err);
+    close_store(s);
     return DW_OK;
 }
 
 const struct dw_store_driver dw_store_sqlite = {
     .scheme = "sqlite:",
     .open = open_store,
+    .make = make,
     .close = close_store,
     .ping = ping,
     .apply = apply,
@@ -769,4 +810,5 @@ const struct dw_store_driver dw_store_sqlite = {
     .audit_read = audit_read,
     .counts = counts,
     .each_case = each_case,
+    .walk = sqlite_walk,
 };

@@ -4,24 +4,53 @@
 
 static const struct dw_store_driver *const drivers[] = {&dw_store_sqlite, &dw_store_mongo};
 
-enum dw_result dw_store_open(const char *uri, const struct dw_config *config,
-                             struct dw_store **ret, struct dw_error *err)
+/* What the driver wants to read of a URI that is its own. */
+static const struct dw_store_driver *driver_of(const char *uri, const char **rest,
+                                               struct dw_error *err)
 {
     for (size_t i = 0; i < DW_COUNT(drivers); i++) {
         size_t len = strlen(drivers[i]->scheme);
         if (strncmp(uri, drivers[i]->scheme, len) != 0)
             continue;
-        void *self;
-        const char *rest = drivers[i]->whole_uri ? uri : uri + len;
-        enum dw_result result = drivers[i]->open(rest, config, &self, err);
-        if (result != DW_OK)
-            return result;
-        struct dw_store *store = dw_alloc(sizeof *store);
-        *store = (struct dw_store){drivers[i], self};
-        *ret = store;
-        return DW_OK;
+        *rest = drivers[i]->whole_uri ? uri : uri + len;
+        return drivers[i];
     }
-    return dw_invalid(err, "store.uri", "store.uri: expected sqlite:FILE or mongodb://HOST/DATABASE");
+    dw_error_set(err, "store.uri",
+                 "store.uri: expected sqlite:FILE or mongodb://HOST/DATABASE");
+    return NULL;
+}
+
+enum dw_result dw_store_open_for(const char *uri, enum dw_store_use use,
+                                 const struct dw_config *config, struct dw_store **ret,
+                                 struct dw_error *err)
+{
+    const char *rest;
+    void *self;
+    const struct dw_store_driver *driver = driver_of(uri, &rest, err);
+    if (!driver)
+        return DW_INVALID;
+    enum dw_result result = driver->open(rest, use, config, &self, err);
+    if (result != DW_OK)
+        return result;
+    struct dw_store *store = dw_alloc(sizeof *store);
+    *store = (struct dw_store){driver, self};
+    *ret = store;
+    return DW_OK;
+}
+
+enum dw_result dw_store_open(const char *uri, const struct dw_config *config,
+                             struct dw_store **ret, struct dw_error *err)
+{
+    return dw_store_open_for(uri, DW_STORE_SERVE, config, ret, err);
+}
+
+enum dw_result dw_store_make(const char *uri, const struct dw_config *config,
+                             const struct dw_progress *progress, int *from, int *to,
+                             struct dw_error *err)
+{
+    const char *rest;
+    const struct dw_store_driver *driver = driver_of(uri, &rest, err);
+    return driver ? driver->make(rest, config, progress, from, to, err) : DW_INVALID;
 }
 
 void dw_store_close(struct dw_store *store)
@@ -139,4 +168,11 @@ enum dw_result dw_store_counts(struct dw_store *store, struct dw_store_counts *r
 enum dw_result dw_store_each_case(struct dw_store *store, dw_store_each *each, void *arg)
 {
     return store->driver->each_case(store->self, each, arg);
+}
+
+enum dw_result dw_store_walk(struct dw_store *store, enum dw_store_table table,
+                             const struct dw_store_entry *after, size_t limit,
+                             dw_store_walker *walker, void *arg)
+{
+    return store->driver->walk(store->self, table, after, limit, walker, arg);
 }
