@@ -13,6 +13,12 @@
 #undef T
 #define T(name) {#name, name}
 
+/* The thread sanitizer makes everything ten times slower, and this part has one thread. */
+#ifdef __SANITIZE_THREAD__
+enum { IN_MEMORY_CASES = 1000 };
+#else
+enum { IN_MEMORY_CASES = 10000 };
+#endif
 enum { PAUSE_MS = 10000 };
 
 /* Cases that live at random, kept in a store. */
@@ -219,7 +225,7 @@ TEST(random_lives_counted_now_and_then_equal_a_rebuild)
     size_t cases;
     crowd_begin(&crowd, f, f->store);
     struct dw_fold fold = fold_of(&crowd, f->store, 37);
-    int all = of_driver(f, 300, f->driver->place == IN_MEMORY ? 10000 : 1000);
+    int all = of_driver(f, 300, f->driver->place == IN_MEMORY ? IN_MEMORY_CASES : 1000);
     for (int i = 0; i < 2 * all; i++) {
         if (i % 2 == 0)
             register_one(&crowd);
