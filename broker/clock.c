@@ -29,6 +29,13 @@ int64_t dw_monotonic_ms(void)
     return clock_ms(CLOCK_MONOTONIC);
 }
 
+int64_t dw_monotonic_us(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
 void dw_clock_use_file(const char *path)
 {
     pthread_mutex_lock(&drill.lock);

@@ -25,6 +25,26 @@ static bool is_name(const char *text)
            strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == len;
 }
 
+/* name or name{label="value"} */
+static bool is_metric_name(char *text)
+{
+    char *brace = strchr(text, '{'), *quote = brace ? strchr(brace, '=') : NULL;
+    size_t len = strlen(text);
+    if (!brace)
+        return is_name(text);
+    if (len >= DW_OPS_METRIC_NAME || !quote || quote[1] != '"' || strcmp(text + len - 2, "\"}") != 0)
+        return false;
+    size_t value = (size_t)(text + len - 2 - (quote + 2));
+    if (quote + 2 > text + len - 2 ||
+        strspn(quote + 2, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:*+-") != value)
+        return false;
+    *brace = *quote = 0;
+    bool good = is_name(text) && is_name(brace + 1);
+    *brace = '{';
+    *quote = '=';
+    return good;
+}
+
 static bool read_name(struct dw_ops_program *p, char *value)
 {
     if (*p->name || !is_name(value))
@@ -52,7 +72,7 @@ static bool read_metric(struct dw_ops_program *p, char *value)
         return false;
     *space = 0;
     const char *number = space + 1;
-    if (!is_name(value) || strcmp(value, PART_READY) == 0 ||
+    if (!is_metric_name(value) || strncmp(value, PART_READY, strlen(PART_READY)) == 0 ||
         !(*number == '-' || (*number >= '0' && *number <= '9')))
         return false;
     for (size_t i = 0; i < p->metrics_count; i++)
@@ -190,17 +210,63 @@ struct sample {
     const struct dw_ops_metric *metric;
 };
 
-static int by_metric_then_program(const void *a, const void *b)
+static size_t base_len(const char *name)
 {
-    const struct sample *x = a, *y = b;
-    int order = strcmp(x->metric->name, y->metric->name);
-    return order ? order : strcmp(x->program->name, y->program->name);
+    return strcspn(name, "{");
 }
 
-static const char *type_of(const char *name)
+static int by_base_then_program(const void *a, const void *b)
 {
-    size_t len = strlen(name);
-    return len > 6 && strcmp(name + len - 6, "_total") == 0 ? "counter" : "gauge";
+    const struct sample *x = a, *y = b;
+    size_t x_len = base_len(x->metric->name), y_len = base_len(y->metric->name);
+    int order = strncmp(x->metric->name, y->metric->name, x_len < y_len ? x_len : y_len);
+    if (!order)
+        order = x_len < y_len ? -1 : x_len > y_len;
+    if (!order)
+        order = strcmp(x->program->name, y->program->name);
+    /* Buckets of a histogram rise, as the program told them. */
+    return order ? order : x->metric < y->metric ? -1 : x->metric > y->metric;
+}
+
+static bool ends_with(const char *name, size_t len, const char *end)
+{
+    size_t end_len = strlen(end);
+    return len > end_len && strncmp(name + len - end_len, end, end_len) == 0;
+}
+
+/* Length of the name that has a type: all samples of a histogram share one. */
+static size_t family_len(const char *name)
+{
+    static const char *const parts[] = {"_bucket", "_count", "_sum"};
+    size_t len = base_len(name);
+    for (size_t i = 0; i < DW_COUNT(parts); i++)
+        if (ends_with(name, len, parts[i]))
+            return len - strlen(parts[i]);
+    return len;
+}
+
+static void put_type(const char *name, struct dw_buf *out)
+{
+    size_t len = family_len(name);
+    const char *type = name[len] && name[len] != '{'                  ? "histogram"
+                       : ends_with(name, base_len(name), "_total") ? "counter"
+                                                                     : "gauge";
+    dw_buf_printf(out, "# TYPE %.*s %s\n", (int)len, name, type);
+}
+
+static bool same_family(const char *a, const char *b)
+{
+    size_t len = family_len(a);
+    return len == family_len(b) && strncmp(a, b, len) == 0;
+}
+
+static void put_sample(const struct sample *s, struct dw_buf *out)
+{
+    const char *name = s->metric->name;
+    size_t len = base_len(name);
+    size_t labels = name[len] ? strlen(name + len) - 2 : 0;
+    dw_buf_printf(out, "%.*s{program=\"%s\"%s%.*s} %" PRId64 "\n", (int)len, name, s->program->name,
+                  labels ? "," : "", (int)labels, name[len] ? name + len + 1 : "", s->metric->value);
 }
 
 static void put_part_ready(const struct dw_ops *self, int64_t now, struct dw_buf *out)
@@ -225,14 +291,13 @@ void dw_ops_metrics(const struct dw_ops *self, int64_t now, struct dw_buf *out)
             samples[count++] = (struct sample){p, &p->metrics[j]};
     }
     /* All samples of one name must stand together, whoever sent them. */
-    qsort(samples, count, sizeof *samples, by_metric_then_program);
+    qsort(samples, count, sizeof *samples, by_base_then_program);
     put_part_ready(self, now, out);
     for (size_t i = 0; i < count; i++) {
         const char *name = samples[i].metric->name;
-        if (i == 0 || strcmp(name, samples[i - 1].metric->name) != 0)
-            dw_buf_printf(out, "# TYPE %s %s\n", name, type_of(name));
-        dw_buf_printf(out, "%s{program=\"%s\"} %" PRId64 "\n", name, samples[i].program->name,
-                      samples[i].metric->value);
+        if (i == 0 || !same_family(name, samples[i - 1].metric->name))
+            put_type(name, out);
+        put_sample(&samples[i], out);
     }
     dw_free(samples);
 }

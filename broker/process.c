@@ -12,6 +12,8 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sodium.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -23,13 +25,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { METRICS_MAX = 96, TELL_EVERY_MS = 1000 };
+enum { METRICS_MAX = 192, METRIC_TEXT = 120, TELL_EVERY_MS = 1000 };
 
 static struct {
     pthread_mutex_t lock;
     size_t count;
     struct {
-        const char *name;
+        char name[METRIC_TEXT];
         dw_metric value;
     } items[METRICS_MAX];
 } metrics = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -41,13 +43,58 @@ dw_metric *dw_metric_named(const char *name)
     while (i < metrics.count && strcmp(metrics.items[i].name, name) != 0)
         i++;
     if (i == METRICS_MAX)
-        abort(); /* names are literals: this is our own mistake */
+        abort(); /* names are ours: this is our own mistake */
     if (i == metrics.count) {
-        metrics.items[i].name = name;
+        snprintf(metrics.items[i].name, METRIC_TEXT, "%s", name);
         metrics.count++;
     }
     pthread_mutex_unlock(&metrics.lock);
     return &metrics.items[i].value;
+}
+
+__attribute__((format(printf, 2, 3))) static void write_name(char text[static METRIC_TEXT],
+                                                             const char *format, ...)
+{
+    va_list values;
+    va_start(values, format);
+    int len = vsnprintf(text, METRIC_TEXT, format, values);
+    va_end(values);
+    if (len < 0 || len >= METRIC_TEXT)
+        abort(); /* as above */
+}
+
+dw_metric *dw_metric_labelled(const char *name, const char *label, const char *value)
+{
+    char text[METRIC_TEXT];
+    write_name(text, "%s{%s=\"%s\"}", name, label, value);
+    return dw_metric_named(text);
+}
+
+void dw_histogram_init(struct dw_histogram *h, const char *name, const int64_t *bounds,
+                       size_t count)
+{
+    char text[METRIC_TEXT], bound[24];
+    *h = (struct dw_histogram){.bounds = bounds, .count = count};
+    write_name(text, "%s_bucket", name);
+    for (size_t i = 0; i < count; i++) {
+        snprintf(bound, sizeof bound, "%lld", (long long)bounds[i]);
+        h->buckets[i] = dw_metric_labelled(text, "le", bound);
+    }
+    h->buckets[count] = dw_metric_labelled(text, "le", "+Inf");
+    write_name(text, "%s_sum", name);
+    h->sum = dw_metric_named(text);
+    write_name(text, "%s_count", name);
+    h->all = dw_metric_named(text);
+}
+
+void dw_histogram_add(struct dw_histogram *h, int64_t value)
+{
+    for (size_t i = 0; i < h->count; i++)
+        if (value <= h->bounds[i])
+            (*h->buckets[i])++;
+    (*h->buckets[h->count])++;
+    *h->sum += value;
+    (*h->all)++;
 }
 
 void dw_process_harden(void)

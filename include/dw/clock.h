@@ -14,6 +14,7 @@ typedef int32_t dw_day;  /* legal days since 1970-01-01 */
 
 dw_time dw_now(void);
 int64_t dw_monotonic_ms(void);
+int64_t dw_monotonic_us(void);
 
 /* For tests and drills: wall time is shifted by the seconds written in this file, re-read at most
  * every 100 ms.  NULL or "" switches it off. */

@@ -58,6 +58,21 @@ void dw_process_tick(struct dw_process *self);
 /* A counter or gauge under this name; names are literals, the table is fixed and small. */
 typedef _Atomic int64_t dw_metric;
 dw_metric *dw_metric_named(const char *name);
+/* One of several under the same name, told apart by a label: NAME{label="value"}.  The value is one of
+ * a short list that we made, never what a peer said. */
+dw_metric *dw_metric_labelled(const char *name, const char *label, const char *value);
+
+/* How often which size: NAME_bucket{le="..."}, NAME_sum, NAME_count, as Prometheus has it. */
+enum { DW_BUCKETS_MAX = 12 };
+struct dw_histogram {
+    const int64_t *bounds;
+    size_t count;
+    dw_metric *buckets[DW_BUCKETS_MAX + 1], *sum, *all;
+};
+/* The bounds rise, and stay where they are. */
+void dw_histogram_init(struct dw_histogram *h, const char *name, const int64_t *bounds,
+                       size_t count);
+void dw_histogram_add(struct dw_histogram *h, int64_t value);
 
 /* core files off, undumpable, no new privileges, umask 077, SIGPIPE ignored, file descriptors up to
  * the hard limit.  Part of dw_process_start(); tools that hold keys call it too. */

@@ -141,6 +141,31 @@ static void metrics_are_grouped_by_name_with_one_type_each(void **state)
     dw_free(text);
 }
 
+static void labels_stand_behind_the_program(void **state)
+{
+    assert_true(take("DENGWEN=broker\nDENGWEN_METRIC=a_total{role=\"x:y\"} 1\n"
+                     "DENGWEN_METRIC=ab_total 5\nDENGWEN_METRIC=a_total{role=\"b\"} 2\n", 0));
+    expect_metrics("# TYPE a_total counter\n"
+                   "a_total{program=\"broker\",role=\"x:y\"} 1\n"
+                   "a_total{program=\"broker\",role=\"b\"} 2\n"
+                   "# TYPE ab_total counter\n"
+                   "ab_total{program=\"broker\"} 5\n", true, 1);
+}
+
+static void a_histogram_has_one_type_and_rising_buckets(void **state)
+{
+    assert_true(take("DENGWEN=broker\nDENGWEN_METRIC=t_us_bucket{le=\"200\"} 3\n"
+                     "DENGWEN_METRIC=t_us_bucket{le=\"1000\"} 4\n"
+                     "DENGWEN_METRIC=t_us_bucket{le=\"+Inf\"} 5\n"
+                     "DENGWEN_METRIC=t_us_sum 9000\nDENGWEN_METRIC=t_us_count 5\n", 0));
+    expect_metrics("# TYPE t_us histogram\n"
+                   "t_us_bucket{program=\"broker\",le=\"200\"} 3\n"
+                   "t_us_bucket{program=\"broker\",le=\"1000\"} 4\n"
+                   "t_us_bucket{program=\"broker\",le=\"+Inf\"} 5\n"
+                   "t_us_count{program=\"broker\"} 5\n"
+                   "t_us_sum{program=\"broker\"} 9000\n", true, 1);
+}
+
 static void the_newest_word_replaces_the_one_before(void **state)
 {
     assert_true(take("DENGWEN=web\nDENGWEN_METRIC=a 1\nDENGWEN_METRIC=b 1\n", 0));
@@ -201,7 +226,16 @@ static void malformed_datagrams_change_nothing(void **state)
         "DENGWEN=web\nDENGWEN_METRIC=a 0x1\n",
         "DENGWEN=web\nDENGWEN_METRIC=a 1.5\n",
         "DENGWEN=web\nDENGWEN_METRIC=a 9223372036854775808\n",
-        "DENGWEN=web\nDENGWEN_METRIC=a{x=\"y\"} 1\n",
+        "DENGWEN=web\nDENGWEN_METRIC=a{x=\"y\" 1\n",
+        "DENGWEN=web\nDENGWEN_METRIC=a{x=y} 1\n",
+        "DENGWEN=web\nDENGWEN_METRIC=a{x=\"} 1\n",
+        "DENGWEN=web\nDENGWEN_METRIC=a{=\"y\"} 1\n",
+        "DENGWEN=web\nDENGWEN_METRIC={x=\"y\"} 1\n",
+        "DENGWEN=web\nDENGWEN_METRIC=a{x=\"y\"}b 1\n",
+        "DENGWEN=web\nDENGWEN_METRIC=a{x=\"y\",z=\"y\"} 1\n",
+        "DENGWEN=web\nDENGWEN_METRIC=a{x=\"y\"z\"} 1\n",
+        "DENGWEN=web\nDENGWEN_METRIC=a{x=\"y\\\"} 1\n",
+        "DENGWEN=web\nDENGWEN_METRIC=dengwen_part_ready{x=\"y\"} 1\n",
         "DENGWEN=web\nDENGWEN_METRIC=7a 1\n",
         "DENGWEN=web\nDENGWEN_METRIC=a 1\nDENGWEN_METRIC=a 2\n",
         "DENGWEN=web\nDENGWEN_METRIC=dengwen_part_ready 1\n",
@@ -331,6 +365,8 @@ int main(void)
         cmocka_unit_test_setup(a_part_that_is_not_ready_says_why, fresh),
         cmocka_unit_test_setup(silence_longer_than_stale_is_not_ready, fresh),
         cmocka_unit_test_setup(metrics_are_grouped_by_name_with_one_type_each, fresh),
+        cmocka_unit_test_setup(labels_stand_behind_the_program, fresh),
+        cmocka_unit_test_setup(a_histogram_has_one_type_and_rising_buckets, fresh),
         cmocka_unit_test_setup(the_newest_word_replaces_the_one_before, fresh),
         cmocka_unit_test_setup(metrics_of_a_silent_program_are_left_out, fresh),
         cmocka_unit_test_setup(whole_numbers_of_64_bits_are_taken, fresh),
