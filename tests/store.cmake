@@ -13,6 +13,8 @@ foreach(name IN ITEMS store mongodb fold copy)
                                          $<TARGET_FILE:test_${name}>)
   set_tests_properties(contract/${name} PROPERTIES LABELS contract TIMEOUT 300)
 endforeach()
+# One thread copies, and the thread sanitizer would make it the longest test of all.
+set_property(TEST contract/copy APPEND PROPERTY LABELS one-thread)
 dw_test(store_sqlite unit dw_store PkgConfig::sqlite3)
 dw_test(schema unit dw_store PkgConfig::sqlite3)
 target_include_directories(test_schema PRIVATE ${CMAKE_SOURCE_DIR}/workers/store)

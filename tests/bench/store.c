@@ -4,8 +4,9 @@
  *
  * Registers cases of the shape of a report with name and contact (three objects), IN_FLIGHT at once as
  * the case worker does; at each size it measures one step alone, many in flight, a page of a
- * worklist, the way from a receipt to its case, and the rereading of an object.  One line of JSON for
- * each size. */
+ * worklist, the way from a receipt to its case, the rereading of an object, and a manager's page of a
+ * whole year.  One line of JSON for each size. */
+#include "dw/statistics.h"
 #include "dw/store.h"
 
 #include <sodium.h>
@@ -24,6 +25,8 @@ enum {
     ASKED = 300,
     BATCHES = 60,
     PAGE = 50,
+    MONTHS = 12,
+    MEASURES = 12, /* of each value and kind in the counters of a month */
 };
 
 struct filler {
@@ -121,6 +124,63 @@ static void put(uint64_t from, size_t count)
     free(all);
 }
 
+/* ---- counters ---- */
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* As many as the city has in a month with every act, every district and every day. */
+static size_t name_counters(const char **cells, char (*texts)[40], int month)
+{
+    static const struct {
+        const char *by;
+        int values;
+    } things[] = {{"day", 31}, {"body", BODIES}, {"district", BODIES}, {"act", 49}, {"service", 35}};
+    size_t count = 0;
+    for (size_t t = 0; t < DW_COUNT(things); t++)
+        for (int v = 1; v <= things[t].values; v++)
+            for (int m = 0; m < 2 * MEASURES; m++, count++) {
+                const char *kind = m % 2 ? "report" : "complaint";
+                if (t)
+                    snprintf(texts[count], 40, "%s/%d/%s/m%02d", things[t].by, v, kind, m / 2);
+                else
+                    snprintf(texts[count], 40, "day/2026-%02d-%02d/%s/m%02d", month, v, kind, m / 2);
+                cells[count] = texts[count];
+            }
+    qsort(cells, count, sizeof *cells, by_text);
+    return count;
+}
+
+static void put_counters(void)
+{
+    enum { ROOM = (31 + 2 * BODIES + 49 + 35) * 2 * MEASURES };
+    const char **cells = calloc(ROOM, sizeof *cells);
+    char(*texts)[40] = calloc(ROOM, sizeof *texts);
+    int32_t *counts = calloc(ROOM, sizeof *counts);
+    for (int i = 0; i < ROOM; i++)
+        counts[i] = 1000 + i;
+    for (int month = 1; month <= MONTHS; month++) {
+        char key[40];
+        DW_AUTO_BUF doc = {0};
+        struct dw_counters counters = {.batch = 1, .cells = cells, .counts = counts};
+        dw_buf_init(&doc, DW_DOC_MAX);
+        snprintf(key, sizeof key, "500000/2026-%02d", month);
+        counters.cells_count = counters.counts_count = name_counters(cells, texts, month);
+        dw_encode(&dw_counters_layout, &counters, &doc);
+        struct dw_store_record record = {.collection = DW_STATISTICS, .key = key, .version = 1,
+                                         .doc = dw_buf_slice(&doc)};
+        struct dw_store_step step = {.records = &record, .records_count = 1}, *steps[] = {&step};
+        dw_store_apply(store, steps, 1);
+        if (step.outcome != DW_OK)
+            fail("counters could not be written");
+    }
+    free(counts);
+    free(texts);
+    free(cells);
+}
+
 /* ---- measuring ---- */
 
 static int by_size(const void *a, const void *b)
@@ -172,6 +232,18 @@ static void reread(uint64_t n)
         fail("an object was not found");
 }
 
+static void year(uint64_t n)
+{
+    static const char *const things[] = {"act", "body", "month", "district"};
+    struct dw_statistics_view view;
+    struct dw_statistics_query q = {things[n % DW_COUNT(things)], dw_day_from_civil(2026, 1, 1),
+                                    dw_day_from_civil(2026, MONTHS, 31)};
+    DW_AUTO_ARENA arena = {0};
+    dw_arena_init(&arena, 1 << 22);
+    if (dw_statistics_read(store, "500000", &q, &arena, &view) != DW_OK || !view.cells_count)
+        fail("statistics could not be read");
+}
+
 static void ask(const char *name, void (*question)(uint64_t n), uint64_t cases)
 {
     double times[ASKED];
@@ -204,6 +276,7 @@ static uint64_t measure(uint64_t cases, size_t in_flight)
     ask("worklist page", ask_worklist, next);
     ask("follow by receipt", follow, next);
     ask("object", reread, next);
+    ask("statistics page", year, next);
     printf("}\n");
     fflush(stdout);
     return next;
@@ -220,6 +293,7 @@ int main(int argc, char **argv)
     randombytes_buf(noise, sizeof noise);
     if (dw_store_open(argv[1], &config, &store, &err) != DW_OK)
         fail(err.text);
+    put_counters();
     uint64_t cases = 0;
     for (char *at = argv[2]; *at; at += *at == ',') {
         uint64_t size = strtoull(at, &at, 10);

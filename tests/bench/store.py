@@ -20,7 +20,7 @@ BIN = os.environ["DENGWEN_BIN"]
 BENCH = os.environ.get("DENGWEN_BENCH") or os.path.join(os.path.dirname(os.path.abspath(BIN)), "tests")
 MONGODB = os.path.join(HERE, "..", "support", "mongodb.sh")
 FLAT = 1.5
-TIMES = ("one step", "worklist page", "follow by receipt", "object")
+TIMES = ("one step", "worklist page", "follow by receipt", "object", "statistics page")
 
 
 def run(uri, sizes):

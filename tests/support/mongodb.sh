@@ -1,6 +1,7 @@
 #!/bin/bash
-# mongodb.sh start DIR [PORT]   a server that speaks MongoDB's protocol on 127.0.0.1:PORT (27117), a
-#                               replica set of one; prints which one it is
+# mongodb.sh start DIR [PORT [standalone]]   a server that speaks MongoDB's protocol on
+#                               127.0.0.1:PORT (27117), a replica set of one unless told otherwise;
+#                               prints which one it is
 # mongodb.sh uri DIR            where it is: mongodb://...
 # mongodb.sh stop|kill DIR      the second with -9
 # mongodb.sh run COMMAND...     with DENGWEN_TEST_MONGODB=mongodb://... while the command runs
@@ -32,21 +33,24 @@ install_secantus() {
 answers() { port_answers "$1"; }
 
 start() {
-    local dir=$1 port=${2:-27117}
+    local dir=$1 port=${2:-27117} kind=${3:-replicated} options=()
     mkdir -p "$dir/data"
     if command -v mongod >/dev/null; then
         echo "mongod: $(mongod --version | head -n 1)"
+        [ "$kind" = standalone ] || options=(--replSet rs0)
         start_process "$dir" mongodb mongod --dbpath "$dir/data" --port "$port" --bind_ip 127.0.0.1 \
-            --replSet rs0 --setParameter enableTestCommands=1
+            --setParameter enableTestCommands=1 "${options[@]}"
         wait_until 60 answers "$port"
-        mongosh --quiet --port "$port" --eval \
+        [ "$kind" = standalone ] || mongosh --quiet --port "$port" --eval \
             "try { rs.status() } catch (e) { rs.initiate({_id: 'rs0', members: [{_id: 0, host: '127.0.0.1:$port'}]}) }"
     else
         mkdir -p "$(dirname "$venv")"
         install_secantus
         echo "SecantusDB $secantus"
+        [ "$kind" != standalone ] || options=(--standalone)
         start_process "$dir" mongodb "$venv/bin/secantusd-py" --host 127.0.0.1 --port "$port" \
-            --storage-path "$dir/data" --sync-on-commit --enable-test-commands --log-level WARNING
+            --storage-path "$dir/data" --sync-on-commit --enable-test-commands --log-level WARNING \
+            "${options[@]}"
         wait_until 60 answers "$port"
     fi
     echo "mongodb://127.0.0.1:$port/?directConnection=true" >"$dir/uri"
@@ -68,10 +72,10 @@ run() {
 }
 
 case "${1:-} ${2:-}" in
-"start "?*) start "$2" "${3:-}" ;;
+"start "?*) start "${@:2}" ;;
 "uri "?*) cat "$2/uri" ;;
 "stop "?*) stop_process "$2" mongodb 20 ;;
 "kill "?*) kill -KILL "$(cut -d " " -f 1 "$2/mongodb.pid")" ;;
 "run "?*) shift && run "$@" ;;
-*) sed -n '2,10s/^# \{0,1\}//p' "$0" && exit 2 ;;
+*) sed -n '2,11s/^# \{0,1\}//p' "$0" && exit 2 ;;
 esac

@@ -105,12 +105,48 @@ static enum dw_result prepare(struct mongo_call *call, struct dw_error *err)
     return result;
 }
 
+/* What the library's monitors saw last; asks nobody. */
+static bool knows_a_primary(const struct mongo_call *call)
+{
+    static const char *const writable[] = {"RSPrimary", "Standalone", "Mongos", "LoadBalancer"};
+    size_t count;
+    bool known = false;
+    mongoc_server_description_t **seen = mongoc_client_get_server_descriptions(call->client, &count);
+    for (size_t i = 0; i < count; i++)
+        for (size_t w = 0; w < DW_COUNT(writable); w++)
+            known = known || strcmp(mongoc_server_description_type(seen[i]), writable[w]) == 0;
+    mongoc_server_descriptions_destroy_all(seen, count);
+    return known;
+}
+
+/* An election, or one broken connection, is waited out.  A server that did not come in that time fails
+ * every call at once until it is seen again: who calls also has a heartbeat to keep, and many who wait
+ * for an answer. */
+static bool has_primary(const struct mongo_call *call)
+{
+    struct mongo *m = call->mongo;
+    bson_error_t error;
+    bool known = knows_a_primary(call);
+    if (!known && !__atomic_load_n(&m->missed, __ATOMIC_ACQUIRE)) {
+        mongoc_server_description_t *found =
+            mongoc_client_select_server(call->client, true, NULL, &error);
+        known = found != NULL;
+        mongoc_server_description_destroy(found);
+    }
+    __atomic_store_n(&m->missed, !known, __ATOMIC_RELEASE);
+    return known;
+}
+
 bool mongo_begin(struct mongo *m, struct mongo_call *call)
 {
     struct dw_error err = {0};
     *call = (struct mongo_call){m, mongoc_client_pool_pop(m->pool)};
     if (!call->client)
         return false;
+    if (!has_primary(call)) {
+        mongo_end(call);
+        return false;
+    }
     /* A store that was away when we started is prepared by the first call that reaches it. */
     if (__atomic_load_n(&m->prepared, __ATOMIC_ACQUIRE) || prepare(call, &err) == DW_OK)
         return true;
@@ -264,7 +300,8 @@ static enum dw_result open_store(const char *uri, enum dw_store_use use,
         result = call.client ? prepare(&call, err) : DW_RETRY;
         mongo_end(&call);
     }
-    if (result == DW_RETRY && use == DW_STORE_SERVE) { /* it comes later */
+    m->missed = result == DW_RETRY;
+    if (m->missed && use == DW_STORE_SERVE) { /* it comes later */
         dw_log(DW_WARN, "store.mongodb", "%s", err->text);
         result = DW_OK;
     }

@@ -19,6 +19,7 @@ struct mongo {
     mongoc_client_pool_t *pool;
     char *database;
     bool prepared; /* the server was seen, and its schema is ours */
+    bool missed;   /* the last wait for a primary was in vain, and none was seen since */
 };
 
 /* One client for one call; NULL: none is free, nothing was sent. */

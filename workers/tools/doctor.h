@@ -36,6 +36,7 @@ void look_at_secrets(struct doctor *d);
 
 void look_at_parts(struct doctor *d);
 void look_at_queue(struct doctor *d);
+void look_at_store(struct doctor *d);
 void look_at_providers(struct doctor *d);
 
 #endif

@@ -55,7 +55,7 @@ int main(int argc, char **argv)
 {
     static void (*const looks[])(struct doctor *d) = {
         look_at_clock,   look_at_disks, look_at_limits, look_at_directory, look_at_bodies,
-        look_at_secrets, look_at_parts, look_at_queue,  look_at_providers,
+        look_at_secrets, look_at_parts, look_at_queue, look_at_store,      look_at_providers,
     };
     static const struct argp_child children[] = {{&tool_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {

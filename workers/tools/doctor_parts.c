@@ -92,6 +92,19 @@ void look_at_queue(struct doctor *d)
         found(d, FINE, "queue", "", "%lld filings wait", items - dead);
 }
 
+/* ---- store ---- */
+
+/* Whether it can be reached is for readyz: only the case worker has its password. */
+void look_at_store(struct doctor *d)
+{
+    if (d->config->store.allow_standalone)
+        found(d, CARE, "store", "make the server a replica set, one member is enough, and take the "
+                                "setting store.allow_standalone out",
+              "a server that is no replica set is allowed: its disk would be the only copy");
+    else
+        found(d, FINE, "store", "", "only a replica set, or a file, is allowed");
+}
+
 /* ---- providers ---- */
 
 void look_at_providers(struct doctor *d)
