@@ -7,12 +7,15 @@
 #include "dw/process.h"
 #include "dw/testing.h"
 #include "dw/wire.h"
+
+#include "connections.h"
 #include "zap.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -20,7 +23,7 @@
 
 enum {
     ZAP_ENFORCE_DOMAIN = 93, /* draft in Debian's header, present in the library: fail closed */
-    SOCKETS_MAX = 17,
+    SOCKETS_MAX = DW_BROKER_ADDRESSES_MAX + 1,
     BURST = 200, /* messages read from one socket before the others get their turn */
     DRAIN_MS = 2000,
 };
@@ -30,6 +33,8 @@ struct loop {
     struct dw_directory_watch *directory;
     void *zmq;
     struct dw_zap *zap;
+    struct dw_connections *connections;
+    dw_day checked_on; /* day of the last look at all keys */
     void *sockets[SOCKETS_MAX];
     size_t sockets_count;
     struct dw_queue *queue;
@@ -49,14 +54,15 @@ static void set_int(void *socket, int option, int value)
         die(DW_EXIT_CONFIG, "socket option", zmq_strerror(zmq_errno()));
 }
 
-static void *bind_router(struct loop *l, const char *endpoint, const struct dw_curve *own)
+static void *bind_router(struct loop *l, const char *endpoint, const char *domain,
+                         const struct dw_curve *own)
 {
     const struct dw_config *c = &l->process.config;
     void *s = zmq_socket(l->zmq, ZMQ_ROUTER);
     set_int(s, ZMQ_CURVE_SERVER, 1);
     if (zmq_setsockopt(s, ZMQ_CURVE_SECRETKEY, own->secret, DW_KEY_LEN) != 0)
         die(DW_EXIT_CONFIG, "curve", zmq_strerror(zmq_errno()));
-    zmq_setsockopt(s, ZMQ_ZAP_DOMAIN, "dengwen", 7);
+    zmq_setsockopt(s, ZMQ_ZAP_DOMAIN, domain, strlen(domain));
     set_int(s, ZAP_ENFORCE_DOMAIN, 1);
     set_int(s, ZMQ_ROUTER_MANDATORY, 1);
     set_int(s, ZMQ_ROUTER_HANDOVER, 0);
@@ -70,6 +76,13 @@ static void *bind_router(struct loop *l, const char *endpoint, const struct dw_c
     if (zmq_bind(s, endpoint) != 0)
         die(DW_EXIT_AWAY, endpoint, zmq_strerror(zmq_errno()));
     return s;
+}
+
+static void bind_all(struct loop *l, const struct dw_texts *endpoints, const char *domain,
+                     const struct dw_curve *own)
+{
+    for (size_t i = 0; i < endpoints->count; i++)
+        l->sockets[l->sockets_count++] = bind_router(l, endpoints->items[i], domain, own);
 }
 
 /* Connects with a key nobody knows.  If that gets in, the build of libzmq does not enforce ZAP and
@@ -134,12 +147,11 @@ static void open_sockets(struct loop *l)
     DW_AUTO_BUF endpoint = {0};
     dw_buf_init(&endpoint, 4096);
     dw_buf_printf(&endpoint, "ipc://%s", socket_path);
-    l->sockets[l->sockets_count++] = bind_router(l, dw_buf_text(&endpoint), &own);
+    l->sockets[l->sockets_count++] = bind_router(l, dw_buf_text(&endpoint), DW_ZAP_OWN, &own);
     chmod(socket_path, 0660);
     dw_free(socket_path);
-    const struct dw_texts *bind = &l->process.config.broker.bind;
-    for (size_t i = 0; i < bind->count && l->sockets_count < SOCKETS_MAX; i++)
-        l->sockets[l->sockets_count++] = bind_router(l, bind->items[i], &own);
+    bind_all(l, &l->process.config.broker.bind, DW_ZAP_OWN, &own);
+    bind_all(l, &l->process.config.broker.guests, DW_ZAP_GUESTS, &own);
     prove_strangers_are_refused(l, dw_buf_text(&endpoint), &own);
     dw_curve_free(&own);
 }
@@ -152,7 +164,7 @@ struct incoming {
     size_t count;
     bool too_many;
     struct dw_peer peer;
-    char user[160];
+    char user[DW_USER_TEXT];
     int fd;
 };
 
@@ -243,14 +255,28 @@ static void read_socket(struct loop *l, size_t socket)
 {
     static struct incoming in; /* large, and there is one loop */
     for (int i = 0; i < BURST && receive(l, socket, &in); i++) {
-        if (in.too_many || !*in.peer.role)
+        bool counts = dw_connections_heard(l->connections, in.fd, in.user);
+        if (counts && (in.too_many || !*in.peer.role))
             cut(l, &in, in.too_many ? "too many frames" : "no role");
-        else
+        else if (counts)
             dw_broker_message(l->broker, dw_monotonic_ms(), dw_now(), &in.peer, in.frames + 1,
                               in.count - 1);
         do_acts(l, &in);
         release(&in);
     }
+}
+
+/* Keys change with the directory, and end with their last day. */
+static void check_keys(struct loop *l)
+{
+    dw_day today = dw_day_of(dw_now());
+    if (!dw_directory_watch_tick(l->directory) && today == l->checked_on)
+        return;
+    struct dw_directory *dir = dw_directory_take(l->directory);
+    (*dw_metric_named("dengwen_broker_keys_ended_total")) +=
+        (long)dw_connections_check(l->connections, dir, today);
+    dw_directory_give(l->directory, dir);
+    l->checked_on = today;
 }
 
 static void collect_finished(struct loop *l)
@@ -279,6 +305,12 @@ static void turn(struct loop *l, int64_t wait_ms)
             read_socket(l, i);
 }
 
+static void fill_random(void *out, size_t len)
+{
+    if (getrandom(out, len, 0) != (ssize_t)len)
+        abort(); /* the kernel gives up to 256 bytes whole */
+}
+
 int main(int argc, char **argv)
 {
     static struct loop l;
@@ -293,8 +325,10 @@ int main(int argc, char **argv)
     dw_buf_printf(&path, "%s/queue.db", l.process.state);
     if (dw_queue_open(dw_buf_text(&path), config, &l.queue, &err) != DW_OK)
         die(DW_EXIT_DATA, "queue", err.text);
+    l.connections = dw_connections_new();
     open_sockets(&l);
     l.broker = dw_broker_new(config, (uint64_t)dw_now() ^ (uint64_t)getpid() << 32);
+    dw_broker_randomness(l.broker, fill_random);
     l.unroutable = dw_metric_named("dengwen_broker_unroutable_total");
     dw_process_ready(&l.process, true, "accepting");
 
@@ -307,7 +341,7 @@ int main(int argc, char **argv)
         if (dw_monotonic_ms() - ticked < tick_ms && signal == DW_SIGNAL_NONE)
             continue;
         ticked = dw_monotonic_ms();
-        dw_directory_watch_tick(l.directory);
+        check_keys(&l);
         dw_broker_tick(l.broker, ticked, dw_now());
         do_acts(&l, NULL);
         dw_process_tick(&l.process);
@@ -326,6 +360,7 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < l.sockets_count; i++)
         zmq_close(l.sockets[i]);
     dw_zap_free(l.zap);
+    dw_connections_free(l.connections);
     zmq_ctx_term(l.zmq);
     dw_directory_watch_free(l.directory);
     dw_process_end(&l.process);

@@ -205,13 +205,19 @@ static bool is_endpoint(const char *text)
            dw_address_parse(numeric, &address);
 }
 
+static void check_endpoints(struct check *check, const char *key, const struct dw_texts *endpoints)
+{
+    for (size_t i = 0; i < endpoints->count; i++)
+        if (!is_endpoint(endpoints->items[i]))
+            complain(check, key, "expected tcp://address:port, found \"%.80s\"",
+                     endpoints->items[i]);
+}
+
 static void check_broker(struct check *check)
 {
     const struct dw_config *c = &check->config;
-    for (size_t i = 0; i < c->broker.bind.count; i++)
-        if (!is_endpoint(c->broker.bind.items[i]))
-            complain(check, "broker.bind", "expected tcp://address:port, found \"%.80s\"",
-                     c->broker.bind.items[i]);
+    check_endpoints(check, "broker.bind", &c->broker.bind);
+    check_endpoints(check, "broker.guests", &c->broker.guests);
     for (size_t i = 0; i < c->broker.connect.count; i++) {
         const char *item = c->broker.connect.items[i], *equals = strchr(item, '=');
         if (!equals || equals == item || !is_endpoint(equals + 1))

@@ -69,6 +69,8 @@ static const struct setting settings[] = {
 
     L("broker.bind", broker.bind, "tcp://127.0.0.1:5570",
       "addresses beside the sockets in run/; empty for none"),
+    L("broker.guests", broker.guests, "",
+      "addresses for programs of others (dengwen key add); empty for none"),
     L("broker.connect", broker.connect, "", "brokers of other machines, tried after the own one"),
     N("broker.heartbeat_ms", broker.heartbeat_ms, "1000", 50, 60000, "between heartbeats"),
     N("broker.liveness", broker.liveness, "4", 2, 20, "missed heartbeats that make a peer gone"),
@@ -81,6 +83,8 @@ static const struct setting settings[] = {
     N("broker.max_waiting", broker.max_waiting, "1000", 1, 100000, "requests waiting per service"),
     N("broker.max_waiting_bytes", broker.max_waiting_bytes, "67108864", 1048576, INT64_MAX,
       "bytes of all requests that wait"),
+    N("broker.max_joined_bytes", broker.max_joined_bytes, "67108864", 65536, INT64_MAX,
+      "bytes kept of replies that come in parts, for those who take one piece"),
     N("broker.ban_seconds", broker.ban_seconds, "30", 1, 86400,
       "a peer that broke the protocol stays out"),
 
@@ -102,6 +106,10 @@ static const struct setting settings[] = {
       "how long a reused Idempotency-Key is told from a new one"),
     N("queue.seen_max", queue.seen_max, "1000000", 100, 100000000, "how many of them"),
     N("queue.batch_max", queue.batch_max, "1000", 1, 100000, "operations in one commit"),
+    N("queue.guest_share_percent", queue.guest_share_percent, "25", 0, 100,
+      "share of max_items and max_bytes for items and replies of other people's programs"),
+    N("queue.guest_hours", queue.guest_hours, "168", 1, 8760,
+      "until a request kept for another program, or its reply, is forgotten"),
 
     HTTP("web", web.http, "127.0.0.1:8080", "24"),
     N("web.max_files", web.max_files, "10", 0, 100, "files of a filing"),
@@ -418,6 +426,13 @@ static bool set_folder(struct dw_config *config, const char *path)
     return true;
 }
 
+static void check_endpoints(struct reading *r, const char *key, const struct dw_texts *endpoints)
+{
+    for (size_t i = 0; i < endpoints->count; i++)
+        if (strncmp(endpoints->items[i], "tcp://", 6) != 0)
+            complain(r, 0, key, "expected tcp://address:port");
+}
+
 /* Rules across keys, told all at once. */
 static void check(struct reading *r)
 {
@@ -450,9 +465,10 @@ static void check(struct reading *r)
     if (c->notify.lease_seconds <= DW_NOTIFY_CONVERSATIONS * c->notify.timeout_seconds)
         complain(r, 0, "notify.lease_seconds",
                  "expected more than three times notify.timeout_seconds");
-    for (size_t i = 0; i < c->broker.bind.count; i++)
-        if (strncmp(c->broker.bind.items[i], "tcp://", 6) != 0)
-            complain(r, 0, "broker.bind", "expected tcp://address:port");
+    check_endpoints(r, "broker.bind", &c->broker.bind);
+    check_endpoints(r, "broker.guests", &c->broker.guests);
+    if (c->broker.bind.count + c->broker.guests.count > DW_BROKER_ADDRESSES_MAX)
+        complain(r, 0, "broker.guests", "expected at most 16 addresses together with broker.bind");
 }
 
 bool dw_config_load(const char *path, struct dw_config *ret, dw_config_problem *problem, void *arg)

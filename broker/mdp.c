@@ -57,55 +57,111 @@ static bool parse_credit(struct dw_slice frame, uint32_t *ret)
     return v >= 1;
 }
 
-static enum dw_result parse_worker(const struct dw_slice *frames, size_t count,
-                                   struct dw_mdp_message *ret, const char **why)
+/* clang-format off */
+const struct dw_mdp_row dw_mdp_table[] = {
+    {"MDPC01", "REQUEST",    1, false, 0, DW_MDP_REQUEST,    DW_MDP_TO_BROKER, DW_MDP_SERVICE_BODY},
+    {"MDPC01", "REPLY",      1, false, 0, DW_MDP_REPLY,      DW_MDP_TO_PEER,   DW_MDP_SERVICE_BODY},
+    {"MDPW01", "READY",      1, true,  1, DW_MDP_READY,      DW_MDP_TO_BROKER, DW_MDP_SERVICE_CREDIT},
+    {"MDPW01", "REQUEST",    1, true,  2, DW_MDP_REQUEST,    DW_MDP_TO_PEER,   DW_MDP_ADDRESS_BODY},
+    {"MDPW01", "REPLY",      1, true,  3, DW_MDP_REPLY,      DW_MDP_TO_BROKER, DW_MDP_ADDRESS_BODY},
+    {"MDPW01", "HEARTBEAT",  1, true,  4, DW_MDP_HEARTBEAT,  DW_MDP_TO_BROKER | DW_MDP_TO_PEER, DW_MDP_NOTHING},
+    {"MDPW01", "DISCONNECT", 1, true,  5, DW_MDP_DISCONNECT, DW_MDP_TO_BROKER | DW_MDP_TO_PEER, DW_MDP_NOTHING},
+    {"MDPC02", "REQUEST",    2, false, 1, DW_MDP_REQUEST,    DW_MDP_TO_BROKER, DW_MDP_SERVICE_BODY},
+    {"MDPC02", "PARTIAL",    2, false, 2, DW_MDP_PARTIAL,    DW_MDP_TO_PEER,   DW_MDP_SERVICE_BODY},
+    {"MDPC02", "FINAL",      2, false, 3, DW_MDP_REPLY,      DW_MDP_TO_PEER,   DW_MDP_SERVICE_BODY},
+    {"MDPW02", "READY",      2, true,  1, DW_MDP_READY,      DW_MDP_TO_BROKER, DW_MDP_SERVICE_CREDIT},
+    {"MDPW02", "REQUEST",    2, true,  2, DW_MDP_REQUEST,    DW_MDP_TO_PEER,   DW_MDP_ADDRESS_BODY},
+    {"MDPW02", "PARTIAL",    2, true,  3, DW_MDP_PARTIAL,    DW_MDP_TO_BROKER, DW_MDP_ADDRESS_BODY},
+    {"MDPW02", "FINAL",      2, true,  4, DW_MDP_REPLY,      DW_MDP_TO_BROKER, DW_MDP_ADDRESS_BODY},
+    {"MDPW02", "HEARTBEAT",  2, true,  5, DW_MDP_HEARTBEAT,  DW_MDP_TO_BROKER | DW_MDP_TO_PEER, DW_MDP_NOTHING},
+    {"MDPW02", "DISCONNECT", 2, true,  6, DW_MDP_DISCONNECT, DW_MDP_TO_BROKER | DW_MDP_TO_PEER, DW_MDP_NOTHING},
+};
+/* clang-format on */
+const size_t dw_mdp_rows = DW_COUNT(dw_mdp_table);
+
+/* The row a message belongs to: the first of its protocol with its command. */
+static const struct dw_mdp_row *row_of(const struct dw_slice *frames, size_t count,
+                                       const char **why)
 {
-    if (count < 3 || frames[2].len != 1)
-        return bad(why, "worker message without a command");
-    ret->command = frames[2].data[0];
-    switch (frames[2].data[0]) {
-    case DW_MDP_READY:
-        if (count < 4 || count > 5 || !dw_mdp_service_name(frames[3]))
+    bool leading = count && frames[0].len == 0;
+    *why = "expected the name of a protocol";
+    if (count < (leading ? 2 : 1))
+        return NULL;
+    const struct dw_slice *at = frames + leading, *end = frames + count;
+    for (size_t i = 0; i < dw_mdp_rows; i++) {
+        const struct dw_mdp_row *row = &dw_mdp_table[i];
+        if (!dw_slice_is(at[0], row->protocol) || leading != (row->version == 1))
+            continue;
+        *why = "expected a command of the protocol";
+        if (!row->octet || (end - at > 1 && at[1].len == 1 && at[1].data[0] == row->octet))
+            return row;
+    }
+    return NULL;
+}
+
+static enum dw_result parse_rest(const struct dw_mdp_row *row, const struct dw_slice *rest,
+                                 size_t count, struct dw_mdp_message *ret, const char **why)
+{
+    switch (row->layout) {
+    case DW_MDP_NOTHING:
+        return count == 0 ? DW_OK : bad(why, "frames behind HEARTBEAT or DISCONNECT");
+    case DW_MDP_SERVICE_CREDIT:
+        if (count < 1 || count > 2 || !dw_mdp_service_name(rest[0]))
             return bad(why, "READY wants one service name and perhaps a credit");
-        ret->service = frames[3];
+        ret->service = rest[0];
         ret->credit = 1;
-        if (count == 5 && !parse_credit(frames[4], &ret->credit))
+        if (count == 2 && !parse_credit(rest[1], &ret->credit))
             return bad(why, "READY: credit wants 1 to 99999 as text");
         return DW_OK;
-    case DW_MDP_REPLY:
-        if (count < 6 || frames[3].len == 0 || frames[4].len != 0)
-            return bad(why, "REPLY wants an address, an empty frame and a body");
-        ret->address = frames[3];
-        ret->body = frames + 5;
-        ret->body_count = count - 5;
+    case DW_MDP_SERVICE_BODY:
+        if (count < 2 || !dw_mdp_service_name(rest[0]))
+            return bad(why, "a request wants a service name and a body");
+        ret->service = rest[0];
+        ret->body = rest + 1;
+        ret->body_count = count - 1;
         return DW_OK;
-    case DW_MDP_HEARTBEAT:
-    case DW_MDP_DISCONNECT:
-        return count == 3 ? DW_OK : bad(why, "frames behind HEARTBEAT or DISCONNECT");
-    default:
-        return bad(why, "unknown worker command");
+    case DW_MDP_ADDRESS_BODY:
+        if (count < 3 || rest[0].len == 0 || rest[1].len != 0)
+            return bad(why, "a reply wants an address, an empty frame and a body");
+        ret->address = rest[0];
+        ret->body = rest + 2;
+        ret->body_count = count - 2;
+        return DW_OK;
     }
+    return DW_INVALID;
 }
 
 enum dw_result dw_mdp_parse(const struct dw_slice *frames, size_t count,
                             struct dw_mdp_message *ret, const char **why)
 {
     *ret = (struct dw_mdp_message){0};
-    if (count < 2 || frames[0].len != 0)
-        return bad(why, "expected an empty frame and a protocol name");
-    if (dw_slice_is(frames[1], DW_MDP_WORKER)) {
-        ret->worker = true;
-        return parse_worker(frames, count, ret, why);
+    const struct dw_mdp_row *row = row_of(frames, count, why);
+    if (!row)
+        return DW_INVALID;
+    size_t head = (row->version == 1) + 1u + (row->octet != 0);
+    ret->version = row->version;
+    ret->worker = row->worker;
+    ret->command = row->command;
+    ret->unexpected = !(row->ways & DW_MDP_TO_BROKER);
+    return parse_rest(row, frames + head, count - head, ret, why);
+}
+
+size_t dw_mdp_head(struct dw_slice out[DW_MDP_HEAD_MAX], uint8_t version, bool worker,
+                   enum dw_mdp_command command)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < dw_mdp_rows; i++) {
+        const struct dw_mdp_row *row = &dw_mdp_table[i];
+        if (row->version != version || row->worker != worker || row->command != command)
+            continue;
+        if (version == 1)
+            out[n++] = DW_SLICE("", 0);
+        out[n++] = dw_slice_of(row->protocol);
+        if (row->octet)
+            out[n++] = DW_SLICE(&row->octet, 1);
+        break;
     }
-    if (!dw_slice_is(frames[1], DW_MDP_CLIENT))
-        return bad(why, "unknown protocol name");
-    if (count < 4 || !dw_mdp_service_name(frames[2]))
-        return bad(why, "a request wants a service name and a body");
-    ret->command = DW_MDP_REQUEST;
-    ret->service = frames[2];
-    ret->body = frames + 3;
-    ret->body_count = count - 3;
-    return DW_OK;
+    return n;
 }
 
 void dw_item_header_encode(const struct dw_item_header *h, struct dw_buf *out)

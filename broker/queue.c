@@ -35,7 +35,8 @@ void dw_queue_op_free(struct dw_queue_op *op)
 static bool only_reads(const struct dw_queue_op *list)
 {
     for (; list; list = list->next)
-        if (list->kind != DW_QUEUE_PENDING && list->kind != DW_QUEUE_READ)
+        if (list->kind != DW_QUEUE_PENDING && list->kind != DW_QUEUE_READ &&
+            list->kind != DW_QUEUE_FETCH)
             return false;
     return true;
 }
@@ -47,7 +48,7 @@ static void undo(struct dw_queue *q, struct dw_queue_op *list, const struct tota
         q_run(q, q_use(q, Q_ROLLBACK));
     q->totals = *before;
     for (struct dw_queue_op *op = list; op; op = op->next) {
-        if (op->kind == DW_QUEUE_READ)
+        if (op->kind == DW_QUEUE_READ || op->kind == DW_QUEUE_FETCH)
             dw_frames_free(&op->frames);
         for (size_t i = 0; i < op->items_count; i++)
             dw_frames_free(&op->items[i].frames);
@@ -62,7 +63,8 @@ static void undo(struct dw_queue *q, struct dw_queue_op *list, const struct tota
 static void refuse_all(struct dw_queue *q, struct dw_queue_op *list)
 {
     for (struct dw_queue_op *op = list; op; op = op->next)
-        q_refuse_full(op);
+        if (!DW_BUG("refused-as-accepted"))
+            q_refuse_full(op);
     dw_log(DW_ERROR, "queue.refused", "%s; nothing was accepted",
            q->full ? "the disk is full" : "the transaction failed");
 }
@@ -76,12 +78,16 @@ static bool commit_all(struct dw_queue *q, struct dw_queue_op *list)
         q_run(q, q_use(q, Q_BEGIN));
     for (struct dw_queue_op *op = list; op && !q->failed; op = op->next) {
         q_do(q, op);
-        if (op->kind == DW_QUEUE_CLOSE)
+        if (op->kind == DW_QUEUE_CLOSE || op->kind == DW_QUEUE_ASK)
             DW_POINT("queue.inserted");
+        if (op->kind == DW_QUEUE_REPLY)
+            DW_POINT("queue.replied");
     }
     if (!reads && !q->failed) {
         DW_POINT("queue.before-commit");
+        int64_t began = dw_monotonic_us();
         q_run(q, q_use(q, Q_COMMIT));
+        dw_histogram_add(&q->commit_time, dw_monotonic_us() - began);
         DW_POINT("queue.committed");
         (*dw_metric_named("dengwen_queue_commits_total"))++;
     }
@@ -95,8 +101,11 @@ void dw_queue_run(struct dw_queue *q, struct dw_queue_op *list)
     for (struct dw_queue_op *op = list; op; op = op->next)
         count++;
     *dw_metric_named("dengwen_queue_operations_total") += count;
-    if (commit_all(q, list))
+    dw_histogram_add(&q->batch_size, count);
+    if (commit_all(q, list)) {
+        q_tell(q, list ? list->now : 0);
         return;
+    }
     undo(q, list, &before);
     /* Once more with the reserve given up: now new filings are refused, and the rest has room. */
     bool again = q->full && q_give_up_reserve(q);
@@ -138,14 +147,15 @@ static void report(struct dw_queue *q, struct dw_queue_op *batch)
 }
 
 #ifdef DW_TEST_POINTS
-/* The deliberate bug: reports a filing accepted, and only then makes it durable. */
+/* The deliberate bug: reports a filing or a request accepted, and only then makes it durable. */
 static void report_before_commit(struct dw_queue *q, struct dw_queue_op *batch)
 {
     for (struct dw_queue_op *op = batch; op; op = op->next) {
-        if (op->kind != DW_QUEUE_CLOSE)
+        if (op->kind != DW_QUEUE_CLOSE && op->kind != DW_QUEUE_ASK)
             continue;
         struct dw_queue_op *lie = dw_queue_op_new(op->kind, op->now);
         lie->context = op->context;
+        memcpy(lie->id, op->id, DW_ID_LEN);
         lie->status = 200;
         lie->day = dw_day_of(op->now);
         op->context = NULL;

@@ -10,26 +10,63 @@ static const char *const state_names[] = {
 
 /* ---- administration: envelope facts only ---- */
 
+static int64_t oldest_seconds(struct dw_queue *q, dw_time now)
+{
+    int64_t oldest = 0;
+    sqlite3_stmt *s = q_use(q, Q_OLDEST);
+    if (q_step(q, s) == SQLITE_ROW)
+        oldest = (now - sqlite3_column_int64(s, 0)) / 1000;
+    sqlite3_reset(s);
+    return oldest > 0 ? oldest : 0;
+}
+
+void q_count_from_zero(struct dw_queue *q)
+{
+    static const int64_t microseconds[] = {100,   200,   500,    1000,   2000,   5000,
+                                           10000, 20000, 50000, 100000, 1000000};
+    static const int64_t sizes[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512};
+    dw_histogram_init(&q->commit_time, "dengwen_queue_commit_microseconds", microseconds,
+                      DW_COUNT(microseconds));
+    dw_histogram_init(&q->batch_size, "dengwen_queue_batch_operations", sizes, DW_COUNT(sizes));
+}
+
+void q_tell(struct dw_queue *q, dw_time now)
+{
+    enum { EVERY_MS = 1000 };
+    int64_t mono = dw_monotonic_ms();
+    if (mono - q->told_at < EVERY_MS)
+        return;
+    q->told_at = mono;
+    *dw_metric_named("dengwen_queue_items") = q->totals.items;
+    *dw_metric_named("dengwen_queue_bytes") = q->totals.bytes;
+    *dw_metric_named("dengwen_queue_open_bytes") = q->totals.open_bytes;
+    *dw_metric_named("dengwen_queue_guest_items") = q->totals.guest_items;
+    *dw_metric_named("dengwen_queue_guest_bytes") = q->totals.guest_bytes;
+    *dw_metric_named("dengwen_queue_dead") = q->totals.dead;
+    *dw_metric_named("dengwen_queue_oldest_seconds") = oldest_seconds(q, now);
+}
+
 static void admin_stats(struct dw_queue *q, struct dw_queue_op *op, struct dw_buf *out)
 {
-    int64_t counts[4] = {0}, oldest = 0;
+    int64_t counts[4] = {0};
     sqlite3_stmt *s = q_use(q, Q_STATES);
     while (q_step(q, s) == SQLITE_ROW)
         counts[sqlite3_column_int(s, 0) & 3] = sqlite3_column_int64(s, 1);
-    sqlite3_reset(s);
-    s = q_use(q, Q_OLDEST);
-    if (q_step(q, s) == SQLITE_ROW)
-        oldest = (op->now - sqlite3_column_int64(s, 0)) / 1000;
     sqlite3_reset(s);
     dw_buf_str(out, "{");
     for (int i = 0; i < 4; i++)
         dw_buf_printf(out, "\"%s\":%lld,", state_names[i], (long long)counts[i]);
     dw_buf_printf(out,
                   "\"items\":%lld,\"bytes\":%lld,\"open_bytes\":%lld,\"max_bytes\":%lld,"
-                  "\"oldest_seconds\":%lld}",
+                  "\"guest_items\":%lld,\"guest_bytes\":%lld,"
+                  "\"oldest_seconds\":%lld,\"accepted\":%lld,\"done\":%lld,\"commits\":%lld}",
                   (long long)q->totals.items, (long long)q->totals.bytes,
                   (long long)q->totals.open_bytes, (long long)q->config->queue.max_bytes,
-                  (long long)oldest);
+                  (long long)q->totals.guest_items, (long long)q->totals.guest_bytes,
+                  (long long)oldest_seconds(q, op->now),
+                  (long long)*dw_metric_named("dengwen_queue_accepted_total"),
+                  (long long)*dw_metric_named("dengwen_queue_done_total"),
+                  (long long)*dw_metric_named("dengwen_queue_commits_total"));
 }
 
 static void write_row(sqlite3_stmt *s, struct dw_buf *out)
@@ -92,6 +129,7 @@ static void admin_item(struct dw_queue *q, struct dw_queue_op *op, struct dw_buf
         dw_buf_str(out, "no such item");
         return;
     }
+    bool was_dead = strstr(dw_buf_text(out), "\"state\":\"dead\"");
     if (strcmp(op->words[0], "retry") == 0) {
         s = q_use(q, Q_RETRY);
         q_blob(s, 1, id, sizeof id);
@@ -100,10 +138,12 @@ static void admin_item(struct dw_queue *q, struct dw_queue_op *op, struct dw_buf
             op->status = 409;
             dw_buf_clear(out);
             dw_buf_str(out, "the item is not dead or delayed");
+        } else {
+            q->totals.dead -= was_dead;
         }
     } else if (strcmp(op->words[0], "drop") == 0) {
         /* Only what is dead: a live item somebody may be about to finish. */
-        if (!strstr(dw_buf_text(out), "\"state\":\"dead\"")) {
+        if (!was_dead) {
             op->status = 409;
             dw_buf_clear(out);
             dw_buf_str(out, "only dead letters can be dropped");

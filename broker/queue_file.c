@@ -10,14 +10,14 @@
 
 enum {
     APPLICATION_ID = 0x44774d51, /* "DwMQ" */
-    SCHEMA_VERSION = 1,
     EXIT_IO = 70,
     FREE_CHECK_MS = 500,
     PAGE_BYTES = 4096,
     LOG_PAGES_MIN = 16,
 };
 
-static const char schema[] =
+/* Version n of the file is what the first n steps have made. */
+static const char *const schema_steps[] = {
     "CREATE TABLE items(seq INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE,"
     " service TEXT NOT NULL, class INTEGER NOT NULL, handle BLOB NOT NULL, attempt BLOB NOT NULL,"
     " parts INTEGER NOT NULL, bytes INTEGER NOT NULL, day INTEGER NOT NULL, created INTEGER NOT NULL,"
@@ -35,7 +35,16 @@ static const char schema[] =
     "CREATE INDEX open_at ON open(at);"
     "CREATE TABLE seen(tok BLOB PRIMARY KEY, fp BLOB NOT NULL, until INTEGER NOT NULL)"
     " WITHOUT ROWID;"
-    "CREATE INDEX seen_until ON seen(until);";
+    "CREATE INDEX seen_until ON seen(until);",
+    /* 2: requests whose reply is kept, and what expires */
+    "ALTER TABLE items ADD COLUMN origin INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE items ADD COLUMN expires INTEGER NOT NULL DEFAULT 0;"
+    "CREATE INDEX items_expires ON items(expires) WHERE expires > 0;"
+    "CREATE TABLE replies(id BLOB PRIMARY KEY, bytes INTEGER NOT NULL, expires INTEGER NOT NULL,"
+    " body BLOB NOT NULL);"
+    "CREATE INDEX replies_expires ON replies(expires);",
+};
+enum { SCHEMA_VERSION = DW_COUNT(schema_steps) };
 
 static const char *const sql[Q_COUNT] = {
     [Q_BEGIN] = "BEGIN IMMEDIATE",
@@ -51,20 +60,35 @@ static const char *const sql[Q_COUNT] = {
     [Q_SEEN] = "SELECT fp FROM seen WHERE tok = ?1",
     [Q_SEE] = "INSERT OR REPLACE INTO seen(tok, fp, until) VALUES(?1, ?2, ?3)",
     [Q_ITEM] = "SELECT day, attempt, bytes FROM items WHERE id = ?1",
+    /* The fences of an item that is put again after it was done are higher than before. */
     [Q_INSERT] = "INSERT INTO items(id, service, class, handle, attempt, parts, bytes, day, created,"
-                 " state, fence, attempts, delays, next_at, reason, body)"
-                 " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, 0, 0, 0, 0, '', ?10)",
+                 " state, fence, attempts, delays, next_at, reason, body, origin, expires)"
+                 " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0,"
+                 " coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'items'), 0) << 20,"
+                 " 0, 0, 0, '', ?10, ?11, ?12)",
     [Q_PENDING] = "SELECT day FROM items WHERE handle = ?1",
     [Q_WAKE] = "UPDATE items SET state = 0 WHERE state = 2 AND next_at <= ?1",
-    [Q_NEXT] = "SELECT seq, id, fence, attempts, delays, body FROM items"
-               " WHERE state = 0 AND service = ?1 ORDER BY class, seq LIMIT ?2",
+    [Q_NEXT] = "SELECT seq, id, fence, attempts, delays, body, origin FROM items"
+               " WHERE state = 0 AND service = ?1 AND (expires = 0 OR expires > ?3)"
+               " ORDER BY class, seq LIMIT ?2",
     [Q_LEASE] = "UPDATE items SET state = 1, fence = fence + 1, attempts = attempts + 1"
                 " WHERE seq = ?1",
     [Q_NEXT_AT] = "SELECT min(next_at) FROM items WHERE state = 2",
     [Q_READ] = "SELECT p.bytes FROM items i JOIN parts p ON p.attempt = i.attempt"
                " WHERE i.id = ?1 AND i.fence = ?2 AND i.state = 1 AND p.n = ?3",
     [Q_HELD] = "SELECT attempt, bytes, attempts FROM items WHERE id = ?1 AND fence = ?2 AND state = 1",
-    [Q_DELETE] = "DELETE FROM items WHERE id = ?1",
+    [Q_DELETE] = "DELETE FROM items WHERE id = ?1 RETURNING origin, state",
+    [Q_ASKED] = "SELECT state, reason, bytes FROM items"
+                " WHERE id = ?1 AND origin = 1 AND expires > ?2",
+    [Q_ANSWER] = "INSERT INTO replies(id, bytes, expires, body) VALUES(?1, ?2, ?3, ?4)",
+    [Q_ANSWERED] = "SELECT body FROM replies WHERE id = ?1 AND expires > ?2",
+    [Q_FORGET_ANSWER] = "DELETE FROM replies WHERE id = ?1 RETURNING bytes",
+    [Q_OLD_ITEMS] = "SELECT id, attempt, bytes FROM items"
+                    " WHERE expires > 0 AND expires <= ?1 AND origin = 1 LIMIT ?2",
+    [Q_EXPIRE] = "UPDATE items SET state = 3, expires = 0, reason = 'nobody did it in time'"
+                 " WHERE seq IN (SELECT seq FROM items WHERE expires > 0 AND expires <= ?1"
+                 " AND origin = 2 AND state IN (0, 2) LIMIT ?2)",
+    [Q_OLD_ANSWERS] = "SELECT id FROM replies WHERE expires <= ?1 LIMIT ?2",
     [Q_LATER] = "UPDATE items SET state = ?2, attempts = attempts - ?3, delays = delays + 1,"
                 " next_at = ?4, reason = ?5 WHERE id = ?1",
     [Q_OLD_OPEN] = "SELECT attempt FROM open WHERE at < ?1 LIMIT 100",
@@ -95,6 +119,8 @@ _Noreturn void q_io_failed(struct dw_queue *q, const char *what)
 int q_step(struct dw_queue *q, sqlite3_stmt *s)
 {
     int rc = sqlite3_step(s);
+    if (q->log_failed)
+        q_io_failed(q, "checkpoint");
     if (rc == SQLITE_ROW || rc == SQLITE_DONE)
         return rc;
     if ((rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_CORRUPT || rc == SQLITE_NOTADB)
@@ -184,6 +210,10 @@ bool q_disk_is_low(struct dw_queue *q)
 
 static enum dw_result refuse(struct dw_queue *q, struct dw_error *err, const char *what)
 {
+    int rc = sqlite3_errcode(q->db) & 0xff;
+    if (rc == SQLITE_FULL || rc == SQLITE_IOERR) /* that says nothing about what the file holds */
+        what = rc == SQLITE_FULL ? "has no room on its disk; make room"
+                                 : "cannot be read or written; look at its disk";
     dw_error_set(err, "queue", "%s: %s (%s)", q->path, what, sqlite3_errmsg(q->db));
     return DW_INVALID;
 }
@@ -200,16 +230,23 @@ static int64_t pragma(struct dw_queue *q, const char *text)
     return v;
 }
 
-static enum dw_result make_schema(struct dw_queue *q, struct dw_error *err)
+/* All steps that are missing, or none. */
+static enum dw_result take_steps(struct dw_queue *q, int64_t version, struct dw_error *err)
 {
     char text[160];
     snprintf(text, sizeof text, "PRAGMA application_id=%d; PRAGMA user_version=%d;", APPLICATION_ID,
              SCHEMA_VERSION);
-    if (sqlite3_exec(q->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK ||
-        sqlite3_exec(q->db, schema, NULL, NULL, NULL) != SQLITE_OK ||
-        sqlite3_exec(q->db, text, NULL, NULL, NULL) != SQLITE_OK ||
+    bool ok = sqlite3_exec(q->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK;
+    for (int64_t i = version; ok && i < SCHEMA_VERSION; i++)
+        ok = sqlite3_exec(q->db, schema_steps[i], NULL, NULL, NULL) == SQLITE_OK;
+    if (!ok || sqlite3_exec(q->db, text, NULL, NULL, NULL) != SQLITE_OK ||
         sqlite3_exec(q->db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
-        return refuse(q, err, "cannot create the queue");
+        return refuse(q, err,
+                      "cannot be made a queue of this version; look at its disk, or set it "
+                      "aside and start with an empty queue");
+    if (version)
+        dw_log(DW_INFO, "queue.migrated", "the file of version %lld is of version %d now",
+               (long long)version, SCHEMA_VERSION);
     return DW_OK;
 }
 
@@ -228,15 +265,50 @@ static enum dw_result recover(struct dw_queue *q, struct dw_error *err)
                            " (SELECT coalesce(sum(bytes), 0) FROM items),"
                            " (SELECT coalesce(sum(bytes), 0) FROM open),"
                            " (SELECT count(*) FROM seen),"
-                           " (SELECT count(*) FROM items WHERE state = 3)",
+                           " (SELECT count(*) FROM items WHERE state = 3),"
+                           " (SELECT count(*) FROM items WHERE origin > 0),"
+                           " (SELECT coalesce(sum(bytes), 0) FROM items WHERE origin > 0),"
+                           " (SELECT count(*) FROM replies),"
+                           " (SELECT coalesce(sum(bytes), 0) FROM replies)",
                            -1, &s, NULL) != SQLITE_OK ||
         sqlite3_step(s) != SQLITE_ROW)
         return refuse(q, err, "cannot be read; set it aside and start with an empty queue");
-    q->totals = (struct totals){sqlite3_column_int64(s, 0), sqlite3_column_int64(s, 1),
-                                sqlite3_column_int64(s, 2), sqlite3_column_int64(s, 3),
-                                sqlite3_column_int64(s, 4)};
+    int64_t kept = sqlite3_column_int64(s, 7), kept_bytes = sqlite3_column_int64(s, 8);
+    q->totals = (struct totals){
+        .items = sqlite3_column_int64(s, 0),
+        .bytes = sqlite3_column_int64(s, 1) + kept_bytes,
+        .open_bytes = sqlite3_column_int64(s, 2),
+        .seen = sqlite3_column_int64(s, 3),
+        .dead = sqlite3_column_int64(s, 4),
+        .guest_items = sqlite3_column_int64(s, 5) + kept,
+        .guest_bytes = sqlite3_column_int64(s, 6) + kept_bytes,
+    };
     sqlite3_finalize(s);
     return DW_OK;
+}
+
+/* SQLite reads what is missing of the last page as zeros.  Only while the log still has that page
+ * may the file end inside it: the power went while it was moved. */
+static bool is_cut_short(struct dw_queue *q)
+{
+    sqlite3_file *file = NULL;
+    sqlite3_int64 size = 0;
+    int64_t application = pragma(q, "PRAGMA application_id"); /* reads, so that the log is found */
+    int64_t page = pragma(q, "PRAGMA page_size");
+    int logged = -1;
+    sqlite3_wal_checkpoint_v2(q->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &logged, NULL);
+    return sqlite3_file_control(q->db, "main", SQLITE_FCNTL_FILE_POINTER, &file) == SQLITE_OK &&
+           file->pMethods && file->pMethods->xFileSize(file, &size) == SQLITE_OK && page > 0 &&
+           size % page != 0 && logged <= 0 && application == APPLICATION_ID;
+}
+
+/* As sqlite3_wal_autocheckpoint() does it, which says nothing when a sync fails. */
+static int move_long_log(void *arg, sqlite3 *db, const char *name, int pages)
+{
+    struct dw_queue *q = arg;
+    if (pages >= q->log_pages && (sqlite3_wal_checkpoint(db, name) & 0xff) == SQLITE_IOERR)
+        q->log_failed = true;
+    return SQLITE_OK;
 }
 
 static enum dw_result open_database(struct dw_queue *q, struct dw_error *err)
@@ -247,6 +319,8 @@ static enum dw_result open_database(struct dw_queue *q, struct dw_error *err)
         return refuse(q, err, "cannot be opened");
     sqlite3_extended_result_codes(q->db, 1);
     sqlite3_busy_timeout(q->db, 5000);
+    if (is_cut_short(q)) /* before anything is written to it */
+        return refuse(q, err, "is cut short; restore it from a backup or set it aside");
     /* secure_delete=FAST: what is deleted is sealed; zeroing each page would double the writing. */
     static const char settings[] = "PRAGMA auto_vacuum=INCREMENTAL;"
                                    "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
@@ -257,22 +331,25 @@ static enum dw_result open_database(struct dw_queue *q, struct dw_error *err)
     /* A thread moves the log into the file; this is the limit where it cannot keep up.  Moving a log
      * may take as much room as the log has, and that room must be in the reserve. */
     int64_t log_pages = q->config->queue.reserve_bytes / 2 / PAGE_BYTES;
-    sqlite3_wal_autocheckpoint(q->db, (int)(log_pages < LOG_PAGES_MIN ? LOG_PAGES_MIN : log_pages));
+    q->log_pages = log_pages < LOG_PAGES_MIN ? LOG_PAGES_MIN : log_pages;
+    sqlite3_wal_hook(q->db, move_long_log, q);
     int64_t application = pragma(q, "PRAGMA application_id");
     int64_t version = pragma(q, "PRAGMA user_version");
     enum dw_result result = DW_OK;
-    if (application == 0 && version == 0 && pragma(q, "SELECT count(*) FROM sqlite_schema") == 0)
-        result = make_schema(q, err);
-    else if (application != APPLICATION_ID)
+    bool empty = application == 0 && version == 0 &&
+                 pragma(q, "SELECT count(*) FROM sqlite_schema") == 0;
+    if (!empty && (application != APPLICATION_ID || version < 1))
         return refuse(q, err, "is some other SQLite file; expected a queue of Dengwen");
-    else if (version > SCHEMA_VERSION)
+    if (version > SCHEMA_VERSION)
         return refuse(q, err, "was written by a newer Dengwen; install that one");
+    if (version < SCHEMA_VERSION)
+        result = take_steps(q, version, err);
     if (result == DW_OK)
         result = recover(q, err);
     for (int i = 0; result == DW_OK && i < Q_COUNT; i++)
         if (sqlite3_prepare_v3(q->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &q->statements[i],
                                NULL) != SQLITE_OK)
-            result = refuse(q, err, sql[i]);
+            result = refuse(q, err, "is damaged; set it aside and start with an empty queue");
     return result;
 }
 
@@ -311,6 +388,7 @@ enum dw_result dw_queue_open_still(const char *path, const struct dw_config *con
     q->config = config;
     q->path = dw_strdup(path);
     q->fd = q->reserve_fd = -1;
+    q_count_from_zero(q);
     open_reserve(q);
     enum dw_result result = open_database(q, err);
     if (result != DW_OK && sqlite3_errcode(q->db) == SQLITE_FULL && q_give_up_reserve(q)) {

@@ -7,24 +7,29 @@
 #define DW_QUEUE_PRIVATE_H
 
 #include "dw/checkpoint.h"
+#include "dw/process.h"
 #include "dw/queue.h"
 
 #include <pthread.h>
 #include <sqlite3.h>
 
 enum state { READY = 0, LEASED = 1, DELAYED = 2, DEAD = 3 };
+/* Whose an item is: of our own intake; a request of somebody else's program, or an item of one. */
+enum origin { OWN = 0, ASKED = 1, PUT_BY_GUEST = 2 };
 
 enum statement {
     Q_BEGIN, Q_COMMIT, Q_ROLLBACK,
     Q_PART, Q_OPEN, Q_PARTS_OF, Q_FORGET_PARTS, Q_FORGET_OPEN,
     Q_SEEN, Q_SEE, Q_ITEM, Q_INSERT, Q_PENDING,
     Q_WAKE, Q_NEXT, Q_LEASE, Q_NEXT_AT, Q_READ,
+    Q_ASKED, Q_ANSWER, Q_ANSWERED, Q_FORGET_ANSWER, Q_OLD_ITEMS, Q_OLD_ANSWERS, Q_EXPIRE,
     Q_HELD, Q_DELETE, Q_LATER, Q_OLD_OPEN, Q_OLD_SEEN, Q_OLDEST_SEEN,
     Q_STATES, Q_OLDEST, Q_LIST, Q_SHOW, Q_RETRY, Q_FREE_PAGES, Q_SHRINK, Q_COUNT
 };
 
 struct totals {
     int64_t items, bytes, open_bytes, seen, dead;
+    int64_t guest_items, guest_bytes; /* with the replies that are kept */
 };
 
 struct dw_queue {
@@ -33,12 +38,16 @@ struct dw_queue {
     sqlite3 *db;
     sqlite3_stmt *statements[Q_COUNT];
     struct totals totals;
+    struct dw_histogram commit_time, batch_size;
+    int64_t told_at; /* monotonic: when the gauges were last brought up to date */
     int64_t free_checked_at;
     bool disk_low;
     int reserve_fd; /* -1 without one */
     bool reserve_held;
     bool failed; /* an error inside the running transaction: nothing of it counts */
     bool full;   /* that error was a full disk */
+    int64_t log_pages; /* a commit that leaves more of them moves the log itself */
+    bool log_failed;   /* moving it met an I/O error */
 
     bool threads;
     pthread_t writer;
@@ -78,5 +87,8 @@ void q_delete_item(struct dw_queue *q, const uint8_t id[DW_ID_LEN],
 /* ---- queue_admin.c ---- */
 
 void q_admin(struct dw_queue *q, struct dw_queue_op *op);
+void q_count_from_zero(struct dw_queue *q);
+/* Brings the gauges up to date, once a second. */
+void q_tell(struct dw_queue *q, dw_time now);
 
 #endif

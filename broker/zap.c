@@ -1,5 +1,8 @@
 #include "zap.h"
 
+#include "connections.h"
+
+#include "dw/broker.h"
 #include "dw/log.h"
 #include "dw/mdp.h"
 #include "dw/process.h"
@@ -12,7 +15,7 @@
 enum { BANS_MAX = 64, FRAMES_MAX = 16 };
 
 struct ban {
-    char user[160];
+    char user[DW_USER_TEXT];
     int64_t until;
 };
 
@@ -69,18 +72,22 @@ static bool is_banned(const struct dw_zap *zap, const char *user, int64_t mono_m
 /* Frames of a request behind the routing id and the empty frame:
  * version, request id, domain, address, identity, mechanism, credentials* */
 static const char *decide(struct dw_zap *zap, const struct dw_slice *f, size_t count,
-                          int64_t mono_ms, dw_time now, char user[160])
+                          int64_t mono_ms, dw_time now, char user[DW_USER_TEXT])
 {
     if (count != 7 || !dw_slice_is(f[0], "1.0") || !dw_slice_is(f[5], "CURVE") ||
         f[6].len != DW_KEY_LEN)
         return "CURVE with a key of the directory is required";
     struct dw_directory *dir = dw_directory_take(zap->directory);
     const struct dw_program *p = dw_directory_by_curve(dir, f[6].data, dw_day_of(now));
+    bool guest = p && dw_is_guest(p->role);
     if (p)
-        snprintf(user, 160, "%s/%s", p->role, p->name);
+        dw_connection_user(p, user);
     dw_directory_give(zap->directory, dir);
     if (!p)
         return "unknown key";
+    if (!dw_slice_is(f[2], guest ? DW_ZAP_GUESTS : DW_ZAP_OWN))
+        return guest ? "a program of others has an address of its own here (broker.guests)"
+                     : "our own programs have another address";
     return is_banned(zap, user, mono_ms) ? "cut for breaking the protocol" : NULL;
 }
 
@@ -89,7 +96,7 @@ void dw_zap_process(struct dw_zap *zap, int64_t mono_ms, dw_time now)
     struct dw_frames in;
     while (dw_wire_recv(zap->socket, FRAMES_MAX, &in)) {
         /* routing id, "", then the request; libzmq itself is the only client */
-        char user[160] = "";
+        char user[DW_USER_TEXT] = "";
         const char *refusal = "malformed request";
         if (in.count > 2)
             refusal = decide(zap, in.items + 2, in.count - 2, mono_ms, now, user);

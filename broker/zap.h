@@ -1,11 +1,15 @@
 /* zap.h - our ZAP handler (RFC 27): which key may connect, and as what.  Source: broker/zap.c
  *
  * Fails closed: any mechanism but CURVE, any key not in the signed directory on this day, and any
- * key of a peer that was cut lately is refused.  The role becomes the User-Id, "role/name". */
+ * key of a peer that was cut lately is refused.  The User-Id is that of connections.h.
+ * A socket's domain says whom it is for: our own programs, or those of others. */
 #ifndef DW_ZAP_H
 #define DW_ZAP_H
 
 #include "dw/directory.h"
+
+#define DW_ZAP_OWN    "dengwen"
+#define DW_ZAP_GUESTS "dengwen-guests"
 
 struct dw_zap;
 /* Binds the handler; must exist before the first server socket.  NULL if another handler runs. */

@@ -19,6 +19,7 @@ usage: tests/run.sh [--long] [--bench] [--only REGEX]
 
 Installs the packages of conf/packages, builds with sanitizers, and runs
   unit, contract   with address+undefined, and with thread sanitizer
+  sim, crash       with address+undefined
   flow, e2e        with address+undefined; those labelled release as well, in the release build
   scripts          shellcheck reads all of them
 
@@ -50,13 +51,17 @@ row() {
 # In a subshell, as it ends with words of its own when it fails.
 install_all() { (install_packages build run peers test); }
 
-install_browser_driver() {
-    local folder=$SOURCE/tests/e2e
-    if [ "$folder/node_modules/.package-lock.json" -nt "$folder/package-lock.json" ]; then
-        say "  playwright-core is there"
-        return
-    fi
-    quietly "$logs/npm.log" npm ci --prefix "$folder" --no-audit --no-fund
+# What npm brings comes by its lock file, and runs nothing while it is installed.
+install_modules() {
+    local folder
+    for folder in "$SOURCE/tests/e2e" "$SOURCE/tests/support/peers"; do
+        if [ "$folder/node_modules/.package-lock.json" -nt "$folder/package-lock.json" ]; then
+            say "  what ${folder#"$SOURCE/"} wants is there"
+        else
+            quietly "$logs/npm.log" npm ci --prefix "$folder" --no-audit --no-fund --ignore-scripts ||
+                return 1
+        fi
+    done
 }
 
 build_variant() {
@@ -157,13 +162,15 @@ main() {
 
     row "packages" install_all
     [ "$failed" = no ] || { closing_table && exit 1; }
-    row "driver of the browser" install_browser_driver
+    row "modules of npm" install_modules
     row "scripts" read_scripts
     for variant in asan tsan release; do
         row "build $variant" build_variant "$variant"
     done
     row "asan: unit, contract" run_tests asan unit "$jobs" -L '^(unit|contract)$' -LE '^long$' $none
-    row "tsan: unit, contract" run_tests tsan unit "$jobs" -L '^(unit|contract)$' -LE '^long$' $none
+    row "asan: sim, crash" run_tests asan sim 1 -L '^(sim|crash)$' -LE '^long$' $none
+    row "tsan: unit, contract" run_tests tsan unit "$jobs" -L '^(unit|contract)$' \
+        -LE '^(long|one-thread)$' $none
     row "asan: flow" run_tests asan flow "$jobs" -L '^flow$' -LE '^(long|release)$' $none
     row "asan: e2e" run_tests asan e2e 1 -L '^e2e$' -LE '^(long|release)$' $none
     row "release: flow, e2e" run_tests release flow 1 -L '^release$' -LE '^long$' --no-tests=ignore

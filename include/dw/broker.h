@@ -1,4 +1,4 @@
-/* broker.h - the core of the broker: a pure step function.  Sources: broker/core.c access.c
+/* broker.h - the core of the broker: a pure step function.  Sources: broker/core*.c access.c
  *
  * (state, message or finished queue operation, clock) -> (state, messages out, queue operations).
  * It knows nothing of sockets, files, threads or random devices, so the same code runs under the
@@ -39,6 +39,9 @@ struct dw_broker;
 /* `seed` feeds the jitter of backoff and nothing else. */
 struct dw_broker *dw_broker_new(const struct dw_config *config, uint64_t seed);
 void dw_broker_free(struct dw_broker *broker);
+/* Where ids come from that nobody may guess; without it from the seed, for tests and simulators. */
+typedef void dw_broker_fill(void *out, size_t len);
+void dw_broker_randomness(struct dw_broker *broker, dw_broker_fill *fill);
 
 /* One message, frames without the routing id; mono_ms counts heartbeats and waits, now is the wall
  * clock of the queue. */
@@ -63,7 +66,9 @@ struct dw_act *dw_broker_acts(struct dw_broker *broker);
 /* May this role call that service, and may it serve it?  Unknown roles may nothing. */
 bool dw_may_call(const char *role, struct dw_slice service);
 bool dw_may_serve(const char *role, struct dw_slice service);
-/* Items of this service come from the durable queue. */
+/* A program of somebody else's: "client", "worker:SERVICE". */
+bool dw_is_guest(const char *role);
+/* What our own programs may put into the durable queue.  Others put items of services they may call. */
 bool dw_is_durable(struct dw_slice service);
 
 #endif

@@ -30,6 +30,8 @@ struct dw_http_limits {
  * to a mail server that says nothing. */
 enum { DW_NOTIFY_CONVERSATIONS = 3 };
 
+enum { DW_BROKER_ADDRESSES_MAX = 16 };
+
 struct dw_config {
     char *path;   /* absolute path of the file */
     char *folder; /* its folder */
@@ -46,10 +48,11 @@ struct dw_config {
     } keys;
 
     struct {
-        struct dw_texts bind, connect;
+        struct dw_texts bind, guests, connect;
         int64_t heartbeat_ms, liveness;
         int64_t max_frame_bytes, max_frames, high_water, handshake_ms;
-        int64_t request_ttl_ms, max_waiting, max_waiting_bytes, ban_seconds;
+        int64_t request_ttl_ms, max_waiting, max_waiting_bytes, max_joined_bytes;
+        int64_t ban_seconds;
     } broker;
 
     struct {
@@ -57,6 +60,7 @@ struct dw_config {
         int64_t open_ttl_seconds;
         int64_t lease_seconds, max_attempts, backoff_ms, backoff_max_ms;
         int64_t seen_hours, seen_max, batch_max;
+        int64_t guest_share_percent, guest_hours;
     } queue;
 
     struct {

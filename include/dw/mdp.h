@@ -1,16 +1,11 @@
 /* mdp.h - Majordomo frames, and what our own programs put into them.  Source: broker/mdp.c
  *
- * MDP/0.1 (RFC 7 of the ZeroMQ project).  Behind the routing id:
- *
- *   client REQUEST   "" MDPC01 service body+
- *   client REPLY     "" MDPC01 service body+
- *   worker READY     "" MDPW01 01 service [credit]     credit: decimal text, absent = 1
- *   worker REQUEST   "" MDPW01 02 address "" body+     broker to worker
- *   worker REPLY     "" MDPW01 03 address "" body+     worker to broker
- *   HEARTBEAT        "" MDPW01 04                      both ways
- *   DISCONNECT       "" MDPW01 05                      both ways
+ * MDP/0.1 (RFC 7 of the ZeroMQ project) and MDP/0.2 (RFC 18) on the same sockets; each message says by
+ * its first frames which of them it is.  broker/PROTOCOL.md has their commands, the grammar and what
+ * each peer may say when; dw_mdp_table below is the same table, and a test compares the two.
  *
  * MMI (RFC 8): mmi.service + name -> 200 or 404; any other mmi. name -> 501.
+ * TSP (RFC 9): titanic.request, titanic.reply and titanic.close, see broker/PROTOCOL.md.
  *
  * Body of a call between our own programs (MDP has no call number and no error):
  *
@@ -28,7 +23,9 @@
  * An item is delivered to a worker of its service as a worker REQUEST whose address is the lease,
  * item id(16) fence(u64), and whose body is the header and the frames of "close".  The worker's
  * REPLY body is a status and a short reason: 200 done, 300 not now, 4xx never (dead letter), 5xx
- * failed (again later, counted).  Any worker echoes the address, so any MDP worker can serve. */
+ * failed (again later, counted).  Any worker echoes the address, so any MDP worker can serve.
+ * A request of TSP is delivered in the same way, but its body is what the client gave, and the
+ * worker's whole reply is kept for the client. */
 #ifndef DW_MDP_H
 #define DW_MDP_H
 
@@ -38,13 +35,37 @@
 #define DW_MDP_CLIENT "MDPC01"
 #define DW_MDP_WORKER "MDPW01"
 
+/* Of MDP/0.1 these are the octets on the wire too. */
 enum dw_mdp_command {
     DW_MDP_READY = 1,
     DW_MDP_REQUEST = 2,
-    DW_MDP_REPLY = 3,
+    DW_MDP_REPLY = 3, /* FINAL in MDP/0.2 */
     DW_MDP_HEARTBEAT = 4,
     DW_MDP_DISCONNECT = 5,
+    DW_MDP_PARTIAL = 6, /* MDP/0.2 only */
 };
+
+/* What follows the protocol's name and the command. */
+enum dw_mdp_layout {
+    DW_MDP_NOTHING,
+    DW_MDP_SERVICE_CREDIT, /* service [credit]; the credit is ours: decimal text, absent = 1 */
+    DW_MDP_SERVICE_BODY,   /* service body+ */
+    DW_MDP_ADDRESS_BODY,   /* address "" body+ */
+};
+enum { DW_MDP_TO_BROKER = 1, DW_MDP_TO_PEER = 2 };
+
+/* Every command there is.  Messages of version 1 begin with an empty frame, those of 2 do not. */
+struct dw_mdp_row {
+    const char *protocol, *name;
+    uint8_t version;
+    bool worker;
+    uint8_t octet; /* 0: the protocol has no frame for the command */
+    enum dw_mdp_command command;
+    int ways;
+    enum dw_mdp_layout layout;
+};
+extern const struct dw_mdp_row dw_mdp_table[];
+extern const size_t dw_mdp_rows;
 
 enum { DW_SERVICE_MAX = 63, DW_CALL_LEN = 8, DW_ID_LEN = 16, DW_LEASE_LEN = 24, DW_FP_LEN = 32 };
 
@@ -58,19 +79,25 @@ struct dw_frames {
 struct dw_frames dw_frames_copy(const struct dw_slice *items, size_t count);
 void dw_frames_free(struct dw_frames *frames);
 
-/* One message of a peer to the broker, understood.  Slices point into the frames given. */
+/* One message, understood.  Slices point into the frames given. */
 struct dw_mdp_message {
-    bool worker; /* MDPW01, else MDPC01 */
-    enum dw_mdp_command command; /* REQUEST for every client message */
+    uint8_t version; /* 1 or 2 */
+    bool worker;     /* MDPW.., else MDPC.. */
+    bool unexpected; /* a command of the protocol that only the broker says */
+    enum dw_mdp_command command;
     struct dw_slice service; /* client REQUEST, READY */
     uint32_t credit;         /* READY */
-    struct dw_slice address; /* worker REPLY */
+    struct dw_slice address; /* worker REQUEST, PARTIAL, REPLY */
     const struct dw_slice *body;
     size_t body_count;
 };
 /* Frames without the routing id.  DW_INVALID, and why, for anything not in the table above. */
 enum dw_result dw_mdp_parse(const struct dw_slice *frames, size_t count,
                             struct dw_mdp_message *ret, const char **why);
+/* The frames that such a message begins with; how many. */
+enum { DW_MDP_HEAD_MAX = 3 };
+size_t dw_mdp_head(struct dw_slice out[DW_MDP_HEAD_MAX], uint8_t version, bool worker,
+                   enum dw_mdp_command command);
 
 bool dw_mdp_service_name(struct dw_slice name); /* 1 to 63 of a-z 0-9 . _ - */
 

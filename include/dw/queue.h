@@ -7,7 +7,8 @@
  * An I/O or fsync error ends the process (exit 70): the next start recovers from the file.
  *
  * Life of an item: open parts -> close -> ready -> leased -> done (deleted) | delayed -> ready | dead.
- * A part is invisible and its item does not exist until "close" has committed.  Leases die with the
+ * A request (ASK) is an item too; when it is done its reply lies apart until FORGET or its time is
+ * over.  A part is invisible and its item does not exist until "close" has committed.  Leases die with the
  * broker: opening the file makes leased items ready again, with their fence and attempts kept. */
 #ifndef DW_QUEUE_H
 #define DW_QUEUE_H
@@ -18,14 +19,18 @@
 
 enum dw_queue_kind {
     DW_QUEUE_PART,    /* attempt, n, frames[0] */
-    DW_QUEUE_CLOSE,   /* header, frames: the header frame and what follows */
+    DW_QUEUE_CLOSE,   /* header, guest, frames: the header frame and what follows */
     DW_QUEUE_PENDING, /* handle -> 200 day | 404 */
     DW_QUEUE_CLAIM,   /* service, limit -> items, next_at */
     DW_QUEUE_READ,    /* id, fence, n -> frames[0] | 404 | 409 */
     DW_QUEUE_DONE,    /* id, fence */
     DW_QUEUE_LATER,   /* id, fence, at, counted, reason: delayed, or dead after max_attempts */
     DW_QUEUE_DEAD,    /* id, fence, reason */
-    DW_QUEUE_SWEEP,   /* forgets unfinished uploads and old Idempotency-Keys */
+    DW_QUEUE_SWEEP,   /* forgets unfinished uploads, old Idempotency-Keys and what has expired */
+    DW_QUEUE_ASK,     /* id, service, frames: a request whose reply is to be kept */
+    DW_QUEUE_REPLY,   /* id, fence, frames: done, and this is the reply; dead where it has no room */
+    DW_QUEUE_FETCH,   /* id -> 200 frames | 300 no reply yet | 400 unknown | 500 dead, text */
+    DW_QUEUE_FORGET,  /* id: the request and its reply, if there are any */
     DW_QUEUE_ADMIN,   /* words[]: stats | list STATE | show ID | retry ID | drop ID -> text */
 };
 
@@ -34,7 +39,8 @@ struct dw_queue_item {
     uint8_t id[DW_ID_LEN];
     uint64_t fence;
     int32_t attempts, delays;
-    struct dw_frames frames; /* as closed */
+    bool asked;              /* the worker's reply is to be kept */
+    struct dw_frames frames; /* as closed or asked */
 };
 
 /* An operation and, after it, its result: the same object travels both ways. */
@@ -51,17 +57,18 @@ struct dw_queue_op {
     char service[DW_SERVICE_MAX + 1];
     dw_time at;
     bool counted;
+    bool guest; /* CLOSE: counts against the share of other people's programs, as ASK does */
     char reason[64];
     char words[3][80];
-    struct dw_frames frames; /* in for PART and CLOSE, out for READ */
+    struct dw_frames frames; /* in for PART, CLOSE, ASK and REPLY; out for READ and FETCH */
 
-    int status; /* 200, 404, 409, 413, 422, 503 */
+    int status; /* 200, 404, 409, 413, 422, 503; of FETCH 200, 300, 400, 500 */
     int32_t retry_seconds;
     dw_day day;
     struct dw_queue_item *items; /* CLAIM */
     size_t items_count;
     dw_time next_at; /* CLAIM: when the earliest delayed item comes due; 0 for none */
-    char *text;      /* ADMIN */
+    char *text;      /* ADMIN, FETCH */
 };
 struct dw_queue_op *dw_queue_op_new(enum dw_queue_kind kind, dw_time now);
 void dw_queue_op_free(struct dw_queue_op *op);

@@ -16,15 +16,12 @@ import unittest
 
 import zmq
 from zmq.utils import z85
-from zmq.utils.monitor import recv_monitor_message
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from installation import Citizen, Installation, a_filing, free_ports, wait_until  # noqa: E402
+from peer import CLIENT, FAILED, WORKER, Peer  # noqa: E402
 
-CLIENT, WORKER = b"MDPC01", b"MDPW01"
 READY, REQUEST, REPLY, HEARTBEAT, DISCONNECT = (bytes([n]) for n in range(1, 6))
-FAILED = (zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL |
-          zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_DISCONNECTED)
 FOLDERS = {"web": "state/web", "desk": "state/desk", "case": "state/case", "notify": "state/notify",
            "admin": "admin"}
 
@@ -41,70 +38,13 @@ MALFORMED = (
     [b"", CLIENT], [b"", CLIENT, b"queue.put"], [b"", CLIENT, b"", b"1"], [b"", CLIENT, b"a" * 64, b"1"],
     [b"", CLIENT, b"Queue.Put", b"1"], [b"", CLIENT, "队列".encode(), b"1"], [b"", WORKER], [b"", WORKER, READY],
     [b"", WORKER, READY, b"filing", b"0"], [b"", WORKER, READY, b"filing", b"999999"],
-    [b"", WORKER, REQUEST, b"a", b"", b"b"], [b"", WORKER, REPLY, b"a", b"not empty", b"b"],
+    [b"", WORKER, REQUEST, b"a"], [b"", WORKER, REPLY, b"a", b"not empty", b"b"],
     [b"", WORKER, HEARTBEAT, b"x"], [b"", WORKER, b"\x09"], [b"", CLIENT, b"queue.admin"] + [b"x"] * 70,
     [b"", CLIENT, b"queue.admin"] + [b"x"] * 2000)
 
 
 def unbase64(text):
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-
-
-class Peer:
-    """A DEALER with a monitor."""
-    context = zmq.Context()
-
-    def __init__(self, endpoint, server=None, secret=None):
-        self.socket = self.context.socket(zmq.DEALER)
-        self.socket.linger, self.socket.reconnect_ivl, self.socket.sndtimeo = 0, -1, 10000
-        if server:
-            public, fresh = zmq.curve_keypair()
-            self.socket.curve_serverkey = server
-            self.socket.curve_publickey = zmq.curve_public(secret) if secret else public
-            self.socket.curve_secretkey = secret or fresh
-        self.monitor = self.socket.get_monitor_socket()
-        self.socket.connect(endpoint)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.socket.disable_monitor()
-        self.monitor.close(0)
-        self.socket.close(0)
-
-    def sees(self, events, seconds=10):
-        """The first of these that happens."""
-        end = time.monotonic() + seconds
-        while self.monitor.poll(max(0, int((end - time.monotonic()) * 1000))):
-            event = recv_monitor_message(self.monitor)["event"]
-            if event & events:
-                return event
-        raise AssertionError(f"none of {events:#x} within {seconds} seconds")
-
-    def gets_in(self):
-        return self.sees(zmq.EVENT_HANDSHAKE_SUCCEEDED | FAILED) == zmq.EVENT_HANDSHAKE_SUCCEEDED
-
-    def send(self, *frames):
-        self.socket.send_multipart(frames)
-
-    def hears(self, seconds=10):
-        """The next message; None when the connection ends instead."""
-        poller = zmq.Poller()
-        poller.register(self.socket, zmq.POLLIN)
-        poller.register(self.monitor, zmq.POLLIN)
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            ready = dict(poller.poll(200))
-            if self.socket in ready:
-                return self.socket.recv_multipart()
-            if self.monitor in ready and recv_monitor_message(self.monitor)["event"] & FAILED:
-                return None
-        raise AssertionError(f"neither an answer nor an end within {seconds} seconds")
-
-    def asks(self, service, *body):
-        self.send(b"", CLIENT, service.encode(), *body)
-        return self.hears()
 
 
 class Strangers(unittest.TestCase):
@@ -279,7 +219,8 @@ class Frames(Strangers):
 
     def test_who_did_not_say_ready_is_asked_to(self):
         with self.peer("case") as peer:
-            for frames in ([HEARTBEAT], [REPLY, b"\0" * 24, b"", b"200"], [REPLY, b"a", b"", b"b"]):
+            for frames in ([HEARTBEAT], [REPLY, b"\0" * 24, b"", b"200"], [REPLY, b"a", b"", b"b"],
+                           [REQUEST, b"a", b"", b"b"]):
                 peer.send(b"", WORKER, *frames)
                 self.assertEqual(peer.hears(), [b"", WORKER, DISCONNECT])
 

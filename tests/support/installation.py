@@ -126,8 +126,8 @@ class Installation:
 
     # ---- tools ----
 
-    def tool(self, *words, check=False, **environment):
-        done = subprocess.run([f"{BIN}/dengwen", *words], env=dict(self.environment, **environment),
+    def tool(self, *words, check=False, cwd=None, **environment):
+        done = subprocess.run([f"{BIN}/dengwen", *words], env=dict(self.environment, **environment), cwd=cwd,
                               stdin=subprocess.DEVNULL, capture_output=True, text=True)
         if check and done.returncode != 0:
             raise AssertionError(f"dengwen {' '.join(words)}: {done.returncode}\n{done.stderr}")

@@ -283,8 +283,10 @@ TEST(roles_may_only_what_the_table_says)
         {"case", "queue.part", true, false},    {"case", "queue.put", false, false},
         {"admin", "queue.admin", true, false},  {"admin", "case.admin", true, false},
         {"admin", "case.desk", false, false},   {"client", "echo", true, false},
-        {"client", "case.public", false, false}, {"client", "queue.put", false, false},
+        {"client", "case.public", false, false}, {"client", "queue.put", true, false},
         {"worker:echo", "echo", false, true},   {"worker:echo", "other", false, false},
+        {"client", "titanic.request", true, false}, {"web", "titanic.request", false, false},
+        {"worker:echo", "titanic.reply", false, false}, {"worker:titanic.close", "titanic.close", false, false},
         {"worker:filing", "filing", false, false}, {"worker:mmi.x", "mmi.x", true, false},
         {"nobody", "queue.put", false, false},  {"nobody", "mmi.service", false, false},
         {"web", "mmi.service", true, false},    {"", "echo", false, false},
@@ -307,11 +309,380 @@ TEST(who_asks_for_what_it_may_not_or_breaks_the_protocol_is_cut)
     f->cut[0] = 0;
     say(f, "w1", "case", "nonsense", NULL);
     assert_string_equal(f->cut, "w1");
-    ready(f, "w2", "filing", "1");
-    f->cut[0] = 0;
-    ready(f, "w2", "filing", "1");
-    assert_string_equal(f->cut, "w2");
 }
+
+static void ready2(struct fixture *f, const char *name, const char *service, const char *credit)
+{
+    say(f, name, "case", "MDPW02", "\1", service, credit, NULL);
+}
+
+/* The last message to a worker is a request; its answer, with one frame of body, in that command. */
+static void respond(struct fixture *f, const char *worker, const char *version, const char *command,
+                    const char *body)
+{
+    const struct sent *s = NULL;
+    struct dw_mdp_message m;
+    const char *why;
+    for (size_t i = f->count; i-- > 0 && !s;)
+        if (strcmp(f->sent[i].to, worker) == 0 &&
+            dw_mdp_parse(f->sent[i].frames.items, f->sent[i].frames.count, &m, &why) == DW_OK &&
+            m.command == DW_MDP_REQUEST)
+            s = &f->sent[i];
+    assert_non_null(s);
+    struct dw_slice frames[] = {dw_slice_of(""), dw_slice_of(version), dw_slice_of(command),
+                                m.address, dw_slice_of(""), dw_slice_of(body)};
+    bool second = strcmp(version, "MDPW02") == 0;
+    say_slices(f, worker, "case", frames + second, 6 - second);
+}
+
+static bool frames_are(const struct sent *s, const char *const *texts, size_t count)
+{
+    if (!s || s->frames.count != count)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (!frame_is(s, i, texts[i]))
+            return false;
+    return true;
+}
+#define SAID(f, to, ...)                                                                           \
+    frames_are(last_to(f, to), (const char *const[]){__VA_ARGS__},                                 \
+               sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *))
+
+TEST(a_client_and_a_worker_of_the_second_version)
+{
+    struct fixture *f = *state;
+    ready2(f, "w1", "case.public", NULL);
+    assert_true(SAID(f, "w1", "MDPW02", "\5"));
+    say(f, "c1", "web", "MDPC02", "\1", "case.public", "a", "", "b", NULL);
+    const struct sent *s = last_to(f, "w1");
+    assert_int_equal(s->frames.count, 7);
+    assert_true(frame_is(s, 0, "MDPW02") && frame_is(s, 1, "\2") && s->frames.items[2].len == 8);
+    assert_true(frame_is(s, 3, "") && frame_is(s, 4, "a") && frame_is(s, 5, "") && frame_is(s, 6, "b"));
+    respond(f, "w1", "MDPW02", "\3", "one");
+    assert_true(SAID(f, "c1", "MDPC02", "\2", "case.public", "one"));
+    respond(f, "w1", "MDPW02", "\3", "two");
+    assert_true(SAID(f, "c1", "MDPC02", "\2", "case.public", "two"));
+    respond(f, "w1", "MDPW02", "\4", "three");
+    assert_true(SAID(f, "c1", "MDPC02", "\3", "case.public", "three"));
+    size_t before = f->count; /* after FINAL the client is sent nothing more */
+    respond(f, "w1", "MDPW02", "\3", "four");
+    respond(f, "w1", "MDPW02", "\4", "five");
+    assert_int_equal(f->count, before);
+    say(f, "c1", "web", "MDPC02", "\1", "mmi.service", "case.public", NULL);
+    assert_true(SAID(f, "c1", "MDPC02", "\3", "mmi.service", "200"));
+    say(f, "w1", "case", "MDPW02", "\6", NULL);
+    say(f, "c1", "web", "MDPC02", "\1", "mmi.service", "case.public", NULL);
+    assert_true(SAID(f, "c1", "MDPC02", "\3", "mmi.service", "404"));
+}
+
+TEST(a_worker_of_either_version_serves_a_client_of_either)
+{
+    static const struct {
+        const char *name, *final;
+    } versions[] = {{"MDPW01", "\3"}, {"MDPW02", "\4"}};
+    struct fixture *f = *state;
+    for (int worker = 0; worker < 2; worker++) {
+        (worker ? ready2 : ready)(f, "w1", "case.public", "2");
+        say(f, "c1", "web", "", "MDPC01", "case.public", "call-001", "x", NULL);
+        respond(f, "w1", versions[worker].name, versions[worker].final, "yes");
+        assert_true(SAID(f, "c1", "", "MDPC01", "case.public", "yes"));
+        say(f, "c2", "web", "MDPC02", "\1", "case.public", "call-001", "x", NULL);
+        respond(f, "w1", versions[worker].name, versions[worker].final, "no");
+        assert_true(SAID(f, "c2", "MDPC02", "\3", "case.public", "no"));
+        say(f, "c2", "web", "MDPC02", "\1", "case.public", "call-001", "x", NULL);
+        tick(f, f->config.broker.heartbeat_ms * f->config.broker.liveness + 1);
+        assert_true(SAID(f, "c2", "MDPC02", "\3", "case.public", "call-001",
+                         "504 the worker is gone"));
+    }
+}
+
+TEST(parts_wait_for_the_last_where_a_client_takes_one_piece)
+{
+    struct fixture *f = *state;
+    ready2(f, "w1", "case.public", "1");
+    say(f, "c1", "web", "", "MDPC01", "case.public", "call-001", "x", NULL);
+    respond(f, "w1", "MDPW02", "\3", "one");
+    respond(f, "w1", "MDPW02", "\3", "two");
+    assert_null(last_to(f, "c1"));
+    respond(f, "w1", "MDPW02", "\4", "three");
+    assert_true(SAID(f, "c1", "", "MDPC01", "case.public", "one", "two", "three"));
+}
+
+TEST(parts_are_kept_within_bounds)
+{
+    struct fixture *f = *state;
+    char large[1001] = {0};
+    memset(large, 'x', 1000);
+    f->config.broker.max_joined_bytes = 2500;
+    f->config.broker.max_frames = 16;
+    ready2(f, "w1", "case.public", "2");
+    for (int round = 0; round < 3; round++) { /* nothing is left of the round before */
+        say(f, "c1", "web", "", "MDPC01", "case.public", "call-001", "x", NULL);
+        respond(f, "w1", "MDPW02", "\3", large);
+        respond(f, "w1", "MDPW02", "\3", large);
+        respond(f, "w1", "MDPW02", "\4", "end");
+        assert_int_equal(last_to(f, "c1")->frames.count, 6);
+        say(f, "c1", "web", "", "MDPC01", "case.public", "call-001", "x", NULL);
+        for (int i = 0; i < 10; i++)
+            respond(f, "w1", "MDPW02", "\3", large);
+        respond(f, "w1", "MDPW02", "\4", "end");
+        assert_true(frame_is(last_to(f, "c1"), 3, "call-001"));
+        assert_int_equal(dw_status_parse(last_to(f, "c1")->frames.items[4]), 502);
+        say(f, "c1", "web", "", "MDPC01", "case.public", "call-001", "x", NULL);
+        for (int i = 0; i < 16; i++)
+            respond(f, "w1", "MDPW02", "\3", "");
+        respond(f, "w1", "MDPW02", "\4", "");
+        assert_int_equal(dw_status_parse(last_to(f, "c1")->frames.items[4]), 502);
+    }
+    /* A worker that leaves in the middle takes its parts along. */
+    say(f, "c1", "web", "", "MDPC01", "case.public", "call-001", "x", NULL);
+    respond(f, "w1", "MDPW02", "\3", large);
+    say(f, "w1", "case", "MDPW02", "\6", NULL);
+    assert_int_equal(dw_status_parse(last_to(f, "c1")->frames.items[4]), 504);
+}
+
+TEST(what_is_valid_but_unexpected_is_answered_with_disconnect)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *registers, *frames[6];
+    } cases[] = {
+        {"MDPW01", {"", "MDPW01", "\1", "filing"}},       {"MDPW02", {"MDPW02", "\1", "filing"}},
+        {"MDPW01", {"", "MDPW01", "\2", "a", "", "b"}},   {"MDPW02", {"MDPW02", "\2", "a", "", "b"}},
+        {"MDPW01", {"MDPW02", "\5"}},                      {"MDPW02", {"", "MDPW01", "\4"}},
+        {NULL, {"", "MDPW01", "\4"}},                      {NULL, {"MDPW02", "\5"}},
+        {NULL, {"", "MDPW01", "\3", "a", "", "b"}},       {NULL, {"MDPW02", "\3", "a", "", "b"}},
+        {NULL, {"", "MDPW01", "\2", "a", "", "b"}},       {NULL, {"MDPW02", "\4", "a", "", "b"}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct dw_slice frames[6];
+        size_t count = 0;
+        while (count < 6 && cases[i].frames[count]) {
+            frames[count] = dw_slice_of(cases[i].frames[count]);
+            count++;
+        }
+        if (cases[i].registers)
+            (strcmp(cases[i].registers, "MDPW02") == 0 ? ready2 : ready)(f, "w1", "filing", "1");
+        forget_sent(f);
+        say_slices(f, "w1", "case", frames, count);
+        bool second = cases[i].registers ? strcmp(cases[i].registers, "MDPW02") == 0
+                                         : *cases[i].frames[0] != 0;
+        assert_true(second ? SAID(f, "w1", "MDPW02", "\6") : SAID(f, "w1", "", "MDPW01", "\5"));
+        assert_int_equal(f->count, 1);
+        assert_string_equal(f->cut, "");
+        tick(f, f->config.broker.heartbeat_ms + 1); /* and no further commands */
+        assert_int_equal(f->count, 1);
+        put_filing(f, (uint8_t)(i + 1));
+        assert_null(is_delivery(last_to(f, "w1"), (uint8_t)(i + 1)) ? f : NULL);
+    }
+    say(f, "c1", "web", "MDPC02", "\2", "case.public", "x", NULL);
+    assert_string_equal(f->cut, "c1"); /* a client has no DISCONNECT */
+    forget_sent(f);
+    say(f, "c1", "web", "MDPC02", "\3", "case.public", "x", NULL);
+    assert_string_equal(f->cut, "c1");
+}
+
+/* ---- RFC 9 ---- */
+
+static void guest_ready(struct fixture *f, const char *name, const char *credit)
+{
+    say(f, name, "worker:echo", "MDPW02", "\1", "echo", credit, NULL);
+}
+
+/* A request for `echo`; the UUID it got. */
+static const char *ask_echo(struct fixture *f, const char *a, const char *b)
+{
+    static char uuid[33];
+    say(f, "c1", "client", "", "MDPC01", "titanic.request", "echo", a, b, NULL);
+    const struct sent *s = last_to(f, "c1");
+    assert_int_equal(s->frames.count, 5);
+    assert_true(frame_is(s, 1, "MDPC01") && frame_is(s, 2, "titanic.request") && frame_is(s, 3, "200"));
+    assert_int_equal(s->frames.items[4].len, 32);
+    snprintf(uuid, sizeof uuid, "%.32s", s->frames.items[4].data);
+    uint8_t id[16];
+    assert_true(dw_unhex(id, sizeof id, uuid));
+    return uuid;
+}
+
+static int titanic(struct fixture *f, const char *service, const char *uuid)
+{
+    say(f, "c1", "client", "MDPC02", "\1", service, uuid, NULL);
+    const struct sent *s = last_to(f, "c1");
+    assert_true(frame_is(s, 0, "MDPC02") && frame_is(s, 1, "\3") && frame_is(s, 2, service));
+    int status = dw_status_parse(s->frames.items[3]);
+    assert_true(status == 200 || s->frames.count == 4);
+    return status;
+}
+
+TEST(titanic_keeps_a_request_and_its_reply)
+{
+    struct fixture *f = *state;
+    char first[33];
+    snprintf(first, sizeof first, "%s", ask_echo(f, "one", "two"));
+    assert_int_equal(titanic(f, "titanic.reply", first), 300);
+    guest_ready(f, "w1", "1");
+    const struct sent *s = last_to(f, "w1"); /* the worker sees what it would see of any client */
+    assert_int_equal(s->frames.count, 6);
+    assert_true(frame_is(s, 0, "MDPW02") && frame_is(s, 1, "\2") && frame_is(s, 4, "one") && frame_is(s, 5, "two"));
+    assert_int_equal(titanic(f, "titanic.reply", first), 300);
+    respond(f, "w1", "MDPW02", "\3", "400"); /* no status to the broker: it is the reply */
+    respond(f, "w1", "MDPW02", "\4", "four");
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(titanic(f, "titanic.reply", first), 200);
+        assert_true(SAID(f, "c1", "MDPC02", "\3", "titanic.reply", "200", "400", "four"));
+    }
+    const char *second = ask_echo(f, "three", NULL); /* while the worker waits */
+    assert_string_not_equal(second, first);
+    respond(f, "w1", "MDPW02", "\4", "");
+    assert_int_equal(titanic(f, "titanic.reply", second), 200);
+    assert_true(SAID(f, "c1", "MDPC02", "\3", "titanic.reply", "200", ""));
+    assert_int_equal(titanic(f, "titanic.close", first), 200);
+    assert_int_equal(titanic(f, "titanic.reply", first), 400);
+    assert_int_equal(titanic(f, "titanic.close", first), 200);
+    assert_int_equal(titanic(f, "titanic.reply", second), 200);
+    for (char *c = first; *c; c++)
+        *c = (char)(*c >= 'a' ? *c - 32 : *c);
+    assert_int_equal(titanic(f, "titanic.close", first), 200); /* of either case */
+}
+
+TEST(titanic_answers_nonsense_with_its_own_codes)
+{
+    struct fixture *f = *state;
+    static const char *const names[] = {"titanic.reply", "titanic.close"};
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(titanic(f, names[i], ""), 400);
+        assert_int_equal(titanic(f, names[i], "x"), 400);
+        assert_int_equal(titanic(f, names[i], "0123456789abcdef0123456789abcdeg"), 400);
+        assert_int_equal(titanic(f, names[i], "0123456789abcdef0123456789abcdef0"), 400);
+    }
+    assert_int_equal(titanic(f, "titanic.reply", "0123456789abcdef0123456789abcdef"), 400);
+    assert_int_equal(titanic(f, "titanic.close", "0123456789abcdef0123456789abcdef"), 200);
+    assert_int_equal(titanic(f, "titanic.request", "echo"), 400); /* no body */
+    static const char *const bad[] = {"", "Echo", "mmi.service", "queue.put", "titanic.request"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        say(f, "c1", "client", "", "MDPC01", "titanic.request", bad[i], "x", NULL);
+        assert_int_equal(dw_status_parse(last_to(f, "c1")->frames.items[3]), 400);
+    }
+    f->config.queue.guest_share_percent = 0;
+    say(f, "c1", "client", "", "MDPC01", "titanic.request", "echo", "x", NULL);
+    assert_int_equal(dw_status_parse(last_to(f, "c1")->frames.items[3]), 500);
+    assert_string_equal(f->cut, "");
+}
+
+TEST(titanic_is_no_way_round_the_table_of_roles)
+{
+    struct fixture *f = *state;
+    static const char *const forbidden[] = {"case.desk", "filing", "case.admin"};
+    for (size_t i = 0; i < sizeof forbidden / sizeof *forbidden; i++) {
+        f->cut[0] = 0;
+        say(f, "c1", "client", "", "MDPC01", "titanic.request", forbidden[i], "x", NULL);
+        assert_string_equal(f->cut, "c1");
+    }
+    f->cut[0] = 0;
+    say(f, "w1", "worker:echo", "", "MDPC01", "titanic.request", "echo", "x", NULL);
+    assert_string_equal(f->cut, "w1");
+    struct dw_queue_op *op = dw_queue_op_new(DW_QUEUE_ADMIN, f->now);
+    snprintf(op->words[0], sizeof op->words[0], "list");
+    dw_queue_run(f->queue, op);
+    assert_string_equal(op->text, "[]");
+    dw_queue_op_free(op);
+}
+
+TEST(a_request_outlives_its_workers_and_the_broker)
+{
+    struct fixture *f = *state;
+    char uuid[33];
+    snprintf(uuid, sizeof uuid, "%s", ask_echo(f, "one", NULL));
+    guest_ready(f, "w1", "1");
+    respond(f, "w1", "MDPW02", "\3", "half");
+    say(f, "w1", "worker:echo", "MDPW02", "\6", NULL); /* it leaves in the middle of its reply */
+    dw_broker_free(f->broker);
+    f->broker = dw_broker_new(&f->config, 2);
+    forget_sent(f);
+    guest_ready(f, "w2", "1");
+    for (int i = 0; i < 20 && last_to(f, "w2")->frames.count == 2; i++) { /* heartbeats */
+        say(f, "w2", "worker:echo", "MDPW02", "\5", NULL);
+        tick(f, f->config.queue.backoff_ms);
+    }
+    respond(f, "w2", "MDPW02", "\4", "whole");
+    assert_int_equal(titanic(f, "titanic.reply", uuid), 200);
+    assert_true(SAID(f, "c1", "MDPC02", "\3", "titanic.reply", "200", "whole"));
+}
+
+TEST(a_reply_that_cannot_be_kept_is_told)
+{
+    struct fixture *f = *state;
+    char large[1001] = {0};
+    memset(large, 'x', 1000);
+    f->config.broker.max_joined_bytes = 2500;
+    const char *uuid = ask_echo(f, "one", NULL);
+    guest_ready(f, "w1", "1");
+    for (int i = 0; i < 3; i++)
+        respond(f, "w1", "MDPW02", "\3", large);
+    respond(f, "w1", "MDPW02", "\4", large);
+    assert_int_equal(titanic(f, "titanic.reply", uuid), 500);
+    assert_int_equal(titanic(f, "titanic.close", uuid), 200);
+    assert_int_equal(titanic(f, "titanic.reply", uuid), 400);
+}
+
+TEST(calls_and_items_share_a_worker_s_credit)
+{
+    struct fixture *f = *state;
+    ask_echo(f, "kept", NULL);
+    guest_ready(f, "w1", "1");
+    say(f, "c2", "client", "", "MDPC01", "echo", "live", NULL);
+    assert_true(frame_is(last_to(f, "w1"), 4, "kept"));
+    respond(f, "w1", "MDPW02", "\4", "1");
+    assert_true(frame_is(last_to(f, "w1"), 4, "live"));
+    respond(f, "w1", "MDPW02", "\4", "2");
+    assert_true(SAID(f, "c2", "", "MDPC01", "echo", "2"));
+}
+
+static int put_item(struct fixture *f, const char *role, const char *service, uint8_t n,
+                    uint8_t fp, uint32_t parts)
+{
+    struct dw_item_header h = {.parts = parts, .klass = 1};
+    struct dw_buf b;
+    snprintf(h.service, sizeof h.service, "%s", service);
+    memset(h.id, n, sizeof h.id);
+    memset(h.handle, n, sizeof h.handle);
+    memset(h.tok, n, sizeof h.tok);
+    memset(h.fp, fp, sizeof h.fp);
+    memset(h.attempt, parts ? 7 : 0, sizeof h.attempt);
+    dw_buf_init(&b, 1000);
+    dw_item_header_encode(&h, &b);
+    struct dw_slice frames[] = {dw_slice_of("MDPC02"),   dw_slice_of("\1"), dw_slice_of("queue.put"),
+                                dw_slice_of("call-001"), dw_slice_of("close"),  dw_buf_slice(&b),
+                                dw_slice_of("work")};
+    say_slices(f, "p1", role, frames, 7);
+    dw_buf_free(&b);
+    return dw_status_parse(last_to(f, "p1")->frames.items[4]);
+}
+
+TEST(other_programs_put_items_with_a_key_of_their_own)
+{
+    struct fixture *f = *state;
+    assert_int_equal(put_item(f, "client", "echo", 1, 1, 0), 200);
+    assert_int_equal(put_item(f, "client", "echo", 1, 1, 0), 200); /* again, and kept once */
+    assert_int_equal(put_item(f, "client", "echo", 1, 2, 0), 422);
+    assert_int_equal(put_item(f, "client", "filing", 2, 1, 0), 400);
+    assert_int_equal(put_item(f, "client", "case.desk", 2, 1, 0), 400);
+    assert_int_equal(put_item(f, "client", "titanic.request", 2, 1, 0), 400);
+    assert_int_equal(put_item(f, "client", "echo", 2, 1, 1), 400); /* parts are not for them */
+    assert_int_equal(put_item(f, "web", "echo", 2, 1, 0), 400);
+    guest_ready(f, "w1", "4");
+    const struct sent *s = last_to(f, "w1");
+    assert_int_equal(s->frames.count, 6); /* header and body; the answer is a status */
+    assert_true(frame_is(s, 5, "work"));
+    respond(f, "w1", "MDPW02", "\4", "200");
+    struct dw_queue_op *op = dw_queue_op_new(DW_QUEUE_ADMIN, f->now);
+    snprintf(op->words[0], sizeof op->words[0], "list");
+    dw_queue_run(f->queue, op);
+    assert_string_equal(op->text, "[]");
+    dw_queue_op_free(op);
+}
+
+/* ---- filings ---- */
 
 TEST(a_filing_is_accepted_delivered_and_done)
 {
@@ -388,6 +759,19 @@ TEST(not_now_costs_no_attempt_and_never_is_a_dead_letter)
     assert_non_null(memmem(s->frames.items[5].data, s->frames.items[5].len, told, strlen(told)));
 }
 
+TEST(a_dead_letter_that_is_revived_goes_out_at_once)
+{
+    struct fixture *f = *state;
+    ready(f, "w1", "filing", "1");
+    put_filing(f, 1);
+    reply_lease(f, "w1", last_to(f, "w1")->frames.items[3], "422", "bad");
+    forget_sent(f);
+    say(f, "admin1", "admin", "", "MDPC01", "queue.admin", "call-001", "retry",
+        "01010101010101010101010101010101", NULL);
+    assert_true(frame_is(last_to(f, "admin1"), 4, "200"));
+    assert_true(is_delivery(last_to(f, "w1"), 1));
+}
+
 TEST(a_worker_that_leaves_with_a_call_in_hand_leaves_its_fate_unknown)
 {
     struct fixture *f = *state;
@@ -438,6 +822,12 @@ TEST(mmi_tells_which_services_there_are)
     assert_true(frame_is(last_to(f, "web1"), 3, "404"));
     say(f, "web1", "web", "", "MDPC01", "mmi.service", "queue.put", NULL);
     assert_true(frame_is(last_to(f, "web1"), 3, "200"));
+    say(f, "web1", "web", "", "MDPC01", "mmi.service", "titanic.request", NULL);
+    assert_true(frame_is(last_to(f, "web1"), 3, "200"));
+    say(f, "web1", "web", "", "MDPC01", "mmi.service", "mmi.service", NULL);
+    assert_true(frame_is(last_to(f, "web1"), 3, "200"));
+    say(f, "web1", "web", "", "MDPC01", "mmi.service", "mmi.other", NULL);
+    assert_true(frame_is(last_to(f, "web1"), 3, "404"));
     say(f, "web1", "web", "", "MDPC01", "mmi.other", "x", NULL);
     assert_true(frame_is(last_to(f, "web1"), 3, "501"));
 }
@@ -488,9 +878,18 @@ RUN(T(a_request_reaches_a_worker_and_its_reply_comes_back),
     T(large_requests_do_not_wait_in_any_number), T(names_that_nobody_serves_are_forgotten),
     T(a_worker_gets_no_more_than_its_credit), T(roles_may_only_what_the_table_says),
     T(who_asks_for_what_it_may_not_or_breaks_the_protocol_is_cut),
+    T(a_client_and_a_worker_of_the_second_version),
+    T(a_worker_of_either_version_serves_a_client_of_either),
+    T(parts_wait_for_the_last_where_a_client_takes_one_piece), T(parts_are_kept_within_bounds),
+    T(what_is_valid_but_unexpected_is_answered_with_disconnect),
+    T(titanic_keeps_a_request_and_its_reply), T(titanic_answers_nonsense_with_its_own_codes),
+    T(titanic_is_no_way_round_the_table_of_roles), T(a_request_outlives_its_workers_and_the_broker),
+    T(a_reply_that_cannot_be_kept_is_told), T(calls_and_items_share_a_worker_s_credit),
+    T(other_programs_put_items_with_a_key_of_their_own),
     T(a_filing_is_accepted_delivered_and_done), T(a_silent_worker_loses_its_items_to_another),
     T(heartbeats_keep_a_worker_and_its_leases),
     T(not_now_costs_no_attempt_and_never_is_a_dead_letter),
+    T(a_dead_letter_that_is_revived_goes_out_at_once),
     T(a_worker_that_leaves_with_a_call_in_hand_leaves_its_fate_unknown),
     T(what_could_not_be_sent_goes_to_the_next_worker),
     T(an_item_that_could_not_be_sent_has_not_been_tried), T(mmi_tells_which_services_there_are), T(malformed_queue_calls_are_answered_and_harm_nothing),

@@ -1,5 +1,6 @@
-/* key_main.c - dengwen key: what the signed directory says, and renewing it. */
+/* key_main.c - dengwen key: what the signed directory says, and changing it. */
 #include "admin.h"
+#include "key_guests.h"
 #include "keymaking.h"
 
 #include "dw/process.h"
@@ -13,8 +14,13 @@ enum { MONTHS = 13 };
 
 struct options {
     struct tool_options tool;
-    const char *word;
+    const char *role;
+    const char *words[2];
+    size_t count;
 };
+
+static const struct argp_option known[] = {
+    {"role", 'r', "ROLE", 0, "of the program: client, or worker:SERVICE", 1}, {0}};
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
@@ -23,13 +29,16 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &o->tool;
         return 0;
+    case 'r':
+        o->role = arg;
+        return 0;
     case ARGP_KEY_ARG:
-        if (o->word)
+        if (o->count == DW_COUNT(o->words))
             argp_usage(state);
-        o->word = arg;
+        o->words[o->count++] = arg;
         return 0;
     case ARGP_KEY_END:
-        if (!o->word)
+        if (!o->count)
             argp_usage(state);
         return 0;
     default:
@@ -47,34 +56,33 @@ static const char *type_name(enum dw_grantee type)
     return (unsigned)type < DW_COUNT(names) && names[type] ? names[type] : "?";
 }
 
-static void do_list(const struct admin *admin, const struct options *o)
+static void do_list(struct admin *admin, const struct options *o)
 {
     const struct dw_directory *d = admin->dir;
     char from[DW_DAY_TEXT], until[DW_DAY_TEXT];
     json_t *list = json_array();
     for (size_t i = 0; i < d->programs_count; i++)
-        json_array_append_new(
-            list, json_pack("{s:s, s:s, s:s, s:s}", "type", d->programs[i].role, "id",
-                            d->programs[i].name, "from", dw_day_format(d->programs[i].from, from),
-                            "until", dw_day_format(d->programs[i].until, until)));
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "type", d->programs[i].role,
+                                              "id", d->programs[i].name, "from",
+                                              dw_day_format(d->programs[i].from, from), "until",
+                                              dw_day_format(d->programs[i].until, until)));
     for (size_t i = 0; i < d->keys_count; i++)
-        json_array_append_new(
-            list, json_pack("{s:s, s:s, s:i, s:s, s:s}", "type", type_name(d->keys[i].type), "id",
-                            d->keys[i].id, "epoch", (int)d->keys[i].epoch, "from",
-                            dw_day_format(d->keys[i].from, from), "until",
-                            dw_day_format(d->keys[i].until, until)));
+        json_array_append_new(list, json_pack("{s:s, s:s, s:i, s:s, s:s}", "type",
+                                              type_name(d->keys[i].type), "id", d->keys[i].id,
+                                              "epoch", (int)d->keys[i].epoch, "from",
+                                              dw_day_format(d->keys[i].from, from), "until",
+                                              dw_day_format(d->keys[i].until, until)));
     size_t i;
     json_t *item;
     if (!o->tool.json) {
         printf("directory %lld, site key until %s\n", (long long)d->serial,
                dw_day_format(d->until, until));
-        json_array_foreach(list, i, item)
-            printf("%-10s %-16s %6lld  %s to %s\n",
-                   json_string_value(json_object_get(item, "type")),
-                   json_string_value(json_object_get(item, "id")),
-                   (long long)json_integer_value(json_object_get(item, "epoch")),
-                   json_string_value(json_object_get(item, "from")),
-                   json_string_value(json_object_get(item, "until")));
+        json_array_foreach(list, i, item) printf(
+            "%-10s %-16s %6lld  %s to %s\n", json_string_value(json_object_get(item, "type")),
+            json_string_value(json_object_get(item, "id")),
+            (long long)json_integer_value(json_object_get(item, "epoch")),
+            json_string_value(json_object_get(item, "from")),
+            json_string_value(json_object_get(item, "until")));
         json_decref(list);
     } else {
         tool_print_json(list);
@@ -84,8 +92,8 @@ static void do_list(const struct admin *admin, const struct options *o)
 static struct dw_public_key *find(struct dw_directory *draft, const struct dw_epoch *e)
 {
     for (size_t i = 0; i < draft->keys_count; i++)
-        if (draft->keys[i].type == (enum dw_grantee)e->type &&
-            draft->keys[i].epoch == e->epoch && strcmp(draft->keys[i].id, e->body) == 0)
+        if (draft->keys[i].type == (enum dw_grantee)e->type && draft->keys[i].epoch == e->epoch &&
+            strcmp(draft->keys[i].id, e->body) == 0)
             return &draft->keys[i];
     return NULL;
 }
@@ -101,8 +109,10 @@ static size_t publish_epochs(struct admin *admin, struct dw_directory *draft, dw
         const struct dw_epoch *e = &view.epochs[i];
         struct dw_public_key *k = find(draft, e);
         if (k && memcmp(k->key, e->public, DW_KEY_LEN) != 0) {
-            fprintf(stderr, "the store has another key for %s %d than the directory: not signed; "
-                            "find out who changed it\n", e->body, e->epoch);
+            fprintf(stderr,
+                    "the store has another key for %s %d than the directory: not signed; "
+                    "find out who changed it\n",
+                    e->body, e->epoch);
             exit(DW_EXIT_DATA);
         }
         if (e->seals_count < 2) {
@@ -145,29 +155,58 @@ static void do_renew(struct admin *admin, const struct options *o)
     dw_site_free(&site);
 }
 
+static void do_add(struct admin *admin, const struct options *o)
+{
+    key_add(admin, o->role, o->words[1]);
+}
+
+static void do_revoke(struct admin *admin, const struct options *o)
+{
+    key_revoke(admin, o->words[1]);
+}
+
 int main(int argc, char **argv)
 {
+    static const struct {
+        const char *word;
+        size_t names; /* words behind it */
+        void (*run)(struct admin *admin, const struct options *o);
+    } commands[] = {
+        {"list", 0, do_list}, {"add", 1, do_add}, {"revoke", 1, do_revoke}, {"renew", 0, do_renew}};
     static const struct argp_child children[] = {{&tool_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {
-        NULL, parse_option, "list\nrenew",
-        "Shows the signed directory, or signs it anew with the site key.\v"
-        "renew publishes keys that bodies have made for themselves and makes the notifier's keys of "
+        known,
+        parse_option,
+        "list\nadd --role ROLE NAME\nrevoke NAME\nrenew",
+        "Shows the signed directory of keys, or signs it anew with the site key.\v"
+        "add makes a key for a program of somebody else's and writes it to NAME.yaml (public, "
+        "secret, "
+        "broker, endpoints). A client may call services that are not ours, a worker:SERVICE may "
+        "serve "
+        "that one; they connect to the addresses of broker.guests. revoke takes such a key out: "
+        "the "
+        "broker ends its connections within a second.\n\n"
+        "renew publishes keys that bodies have made for themselves and makes the notifier's keys "
+        "of "
         "the coming months. The site key itself ends on the day that list shows: a new one wants "
         "the root key.",
-        children, NULL, NULL};
+        children,
+        NULL,
+        NULL};
     struct options o = {.tool = {0}};
     struct admin admin;
+    size_t which = 0;
     argp_err_exit_status = DW_EXIT_USAGE;
     argp_parse(&argp, argc, argv, 0, NULL, &o);
-    admin_begin(&admin, &o.tool);
-    if (strcmp(o.word, "list") == 0)
-        do_list(&admin, &o);
-    else if (strcmp(o.word, "renew") == 0)
-        do_renew(&admin, &o);
-    else {
-        fprintf(stderr, "key: expected list or renew\n");
+    while (which < DW_COUNT(commands) && strcmp(commands[which].word, o.words[0]) != 0)
+        which++;
+    if (which == DW_COUNT(commands) || o.count != 1 + commands[which].names ||
+        (o.role && commands[which].run != do_add)) {
+        fprintf(stderr, "dengwen key: expected list, add --role ROLE NAME, revoke NAME or renew\n");
         return DW_EXIT_USAGE;
     }
+    admin_begin(&admin, &o.tool);
+    commands[which].run(&admin, &o);
     admin_end(&admin);
     return 0;
 }

@@ -1,0 +1,45 @@
+# The queue and the broker on a disk in memory that loses power; see tests/support/disk.h.
+add_library(dw_disk STATIC support/disk.c support/ending.c)
+target_link_libraries(dw_disk PUBLIC dw_broker dw_sqlite)
+target_include_directories(dw_disk PUBLIC ${CMAKE_SOURCE_DIR}/broker)
+target_link_options(dw_disk PUBLIC -Wl,--wrap=_exit,--wrap=dw_log)
+
+dw_test(queue_crash crash dw_disk)
+
+add_executable(sim sim/main.c sim/sim.c sim/peers.c sim/check.c)
+target_link_libraries(sim PRIVATE dw_disk)
+set_target_properties(sim PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+set_tests_properties(crash/queue_crash PROPERTIES TIMEOUT 300)
+
+# The same seed does the same; many seeds find nothing; each deliberate bug is found.
+set(SIM_SEEDS 10000)
+set(SIM_BUG_SEEDS 1000)
+add_test(NAME sim/same COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/sim/run --again 16)
+add_test(NAME sim/seeds COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/sim/run --seeds 1-${SIM_SEEDS})
+set(sim_tests sim/same sim/seeds)
+if(DW_TEST_POINTS)
+  foreach(bug IN ITEMS ack-before-commit parts-unchecked later-is-never same-fence refused-as-accepted
+                       lost-worker-keeps-items no-expiry unbounded-waiting refused-is-forgotten
+                       new-id-on-retry receipt-before-answer done-before-store no-uniqueness)
+    add_test(NAME sim/finds-${bug}
+             COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/sim/run --find ${bug} ${SIM_BUG_SEEDS})
+    list(APPEND sim_tests sim/finds-${bug})
+  endforeach()
+endif()
+set_tests_properties(${sim_tests} PROPERTIES LABELS sim TIMEOUT 600
+                     ENVIRONMENT "DENGWEN_SIM=${CMAKE_BINARY_DIR}/tests/sim")
+
+# Fuzzing: what is kept in fuzz/corpus is replayed in ordinary runs.
+file(GLOB fuzz_corpus CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/corpus/*)
+option(DW_FUZZ "fuzzers for libFuzzer; wants clang" OFF)
+add_executable(fuzz_mdp fuzz/fuzz_mdp.c)
+target_link_libraries(fuzz_mdp PRIVATE dw_wire)
+set_target_properties(fuzz_mdp PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+if(DW_FUZZ)
+  target_compile_definitions(fuzz_mdp PRIVATE DW_FUZZ)
+  target_compile_options(fuzz_mdp PRIVATE -fsanitize=fuzzer)
+  target_link_options(fuzz_mdp PRIVATE -fsanitize=fuzzer)
+else()
+  add_test(NAME fuzz/mdp COMMAND fuzz_mdp ${fuzz_corpus})
+  set_tests_properties(fuzz/mdp PROPERTIES LABELS unit TIMEOUT 120)
+endif()

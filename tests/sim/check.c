@@ -1,0 +1,182 @@
+/* check.c - what must hold, whatever fails. */
+#include "sim.h"
+
+#include "queue_private.h"
+
+#include <string.h>
+
+enum { SETTLED_MS = 30000 }; /* after the last fault: what was held or stalled has gone on */
+
+void check_fail(struct sim *s, const char *property)
+{
+    if (s->failed)
+        return;
+    s->failed = property;
+    sim_note(s, "FAILED: %s", property);
+}
+
+/* The call that frames of a client or for a worker carry; NULL for none of ours. */
+static struct call *call_in(struct sim *s, const struct dw_mdp_message *m)
+{
+    if (!m->body_count || m->body[0].len != 8)
+        return NULL;
+    struct dw_reader r = {.rest = m->body[0]};
+    uint64_t n = dw_read_u64(&r);
+    return n >= 1 && n <= (uint64_t)s->calls_count ? &s->calls[n - 1] : NULL;
+}
+
+static void stops_waiting(struct sim *s, struct call *c)
+{
+    if (!c->waiting)
+        return;
+    c->waiting = false;
+    s->waiting_count--;
+    s->waiting_bytes -= (int64_t)c->bytes + 8;
+}
+
+/* A request came to the broker: it waits, unless the broker answers or hands it out at once. */
+void check_arrived(struct sim *s, const struct dw_frames *frames)
+{
+    struct dw_mdp_message m;
+    const char *why;
+    if (dw_mdp_parse(frames->items, frames->count, &m, &why) != DW_OK || m.worker ||
+        !dw_slice_is(m.service, "case.desk"))
+        return;
+    struct call *c = call_in(s, &m);
+    if (!c || c->waiting)
+        return;
+    c->waiting = true;
+    c->since = s->mono;
+    s->waiting_count++;
+    s->waiting_bytes += (int64_t)c->bytes + 8;
+}
+
+static void handed_out(struct sim *s, const struct dw_mdp_message *m, uint32_t conn)
+{
+    uint8_t id[DW_ID_LEN];
+    uint64_t fence;
+    if (!dw_lease_decode(m->address, id, &fence)) {
+        struct call *c = call_in(s, m);
+        if (c)
+            stops_waiting(s, c);
+        return;
+    }
+    int filing = filing_of(id);
+    if (filing < 0) {
+        check_fail(s, "only what was put is handed out");
+        return;
+    }
+    s->deliveries++;
+    sim_note(s, "filing %d goes to %u, fence %llu", filing, conn, (unsigned long long)fence);
+    if (fence <= s->filings[filing].fence)
+        check_fail(s, "no lease is given twice with the same fence");
+    s->filings[filing].fence = fence;
+}
+
+void check_sent(struct sim *s, const struct dw_peer *to, const struct dw_frames *frames)
+{
+    struct dw_mdp_message m;
+    const char *why;
+    uint32_t conn = (uint32_t)to->id[2] << 8 | to->id[3];
+    if (dw_mdp_parse(frames->items, frames->count, &m, &why) != DW_OK) {
+        check_fail(s, "the broker keeps to the protocol");
+    } else if (m.worker && m.command == DW_MDP_REQUEST) {
+        handed_out(s, &m, conn);
+    } else if (!m.worker && dw_slice_is(m.service, "case.desk")) {
+        struct call *c = call_in(s, &m);
+        if (c)
+            stops_waiting(s, c);
+    }
+}
+
+/* Those of a claim that nobody has had yet come by class, then as they were put. */
+void check_claimed(struct sim *s, const struct dw_queue_op *op)
+{
+    struct dw_item_header last = {0};
+    int64_t last_seq = 0;
+    for (size_t i = 0; i < op->items_count; i++) {
+        struct dw_item_header h;
+        int64_t seq = 0;
+        sqlite3_stmt *q;
+        if (!dw_item_header_decode(op->items[i].frames.items[0], &h))
+            continue;
+        if (sqlite3_prepare_v2(s->queue->db, "SELECT seq FROM items WHERE id = ?1", -1, &q, NULL) !=
+            SQLITE_OK)
+            return;
+        sqlite3_bind_blob(q, 1, op->items[i].id, DW_ID_LEN, SQLITE_STATIC);
+        if (sqlite3_step(q) == SQLITE_ROW)
+            seq = sqlite3_column_int64(q, 0);
+        sqlite3_finalize(q);
+        if (i && (h.klass < last.klass || (h.klass == last.klass && seq && seq < last_seq)))
+            check_fail(s, "items of a service come by class, then in the order they were put");
+        last = h;
+        last_seq = seq;
+    }
+}
+
+void check_stored(struct sim *s, int filing)
+{
+    sim_note(s, "filing %d is stored", filing);
+    if (++s->filings[filing].cases > 1)
+        check_fail(s, "what was acknowledged is done once");
+}
+
+static bool is_queued(struct sim *s, int filing, bool dead)
+{
+    sqlite3_stmt *q;
+    uint8_t id[DW_ID_LEN];
+    bool there = false;
+    filing_id(filing, 0, id);
+    if (sqlite3_prepare_v2(s->queue->db, "SELECT 1 FROM items WHERE id = ?1 AND (state = 3) = ?2",
+                           -1, &q, NULL) != SQLITE_OK)
+        return false;
+    sqlite3_bind_blob(q, 1, id, sizeof id, SQLITE_STATIC);
+    sqlite3_bind_int(q, 2, dead);
+    there = sqlite3_step(q) == SQLITE_ROW;
+    sqlite3_finalize(q);
+    return there;
+}
+
+void check_reopened(struct sim *s)
+{
+    for (int i = 0; i < FILINGS; i++)
+        if (s->filings[i].acked && !s->filings[i].cases && !is_queued(s, i, false) &&
+            !is_queued(s, i, true))
+            check_fail(s, "what was acknowledged is in the queue or in the store");
+}
+
+/* At each tick: what waits is bounded, and does not wait for ever. */
+void check_waits(struct sim *s)
+{
+    int64_t longest = s->config.broker.request_ttl_ms + 2 * TICK_MS;
+    if (s->waiting_count > s->config.broker.max_waiting ||
+        s->waiting_bytes > s->config.broker.max_waiting_bytes + CALL_BYTES + 8)
+        check_fail(s, "what waits in memory is bounded");
+    for (int i = 0; i < s->calls_count; i++)
+        if (s->calls[i].waiting && s->mono - s->calls[i].since > longest)
+            check_fail(s, "every wait ends");
+}
+
+bool check_done(struct sim *s)
+{
+    for (int i = 0; i < INTAKES; i++)
+        if (s->peers[i].filing < FILINGS)
+            return false;
+    return s->up && !s->busy && s->mono > FAULTS_MS + SETTLED_MS &&
+           s->queue->totals.items == s->queue->totals.dead;
+}
+
+void check_end(struct sim *s)
+{
+    for (int i = 0; i < FILINGS; i++) {
+        const struct filing *f = &s->filings[i];
+        if (!f->acked)
+            check_fail(s, "every filing is acknowledged in the end");
+        if (!f->bad && f->cases != 1)
+            check_fail(s, "what was acknowledged is done once");
+        if (f->bad && !is_queued(s, i, true))
+            check_fail(s, "what cannot be done is kept as a dead letter");
+    }
+    if (s->waiting_count)
+        check_fail(s, "every wait ends");
+}
