@@ -40,6 +40,7 @@ static const struct command {
     {"backup", ADMINISTRATION, "save the store in a file"},
     {"restore", ADMINISTRATION, "bring a backup into an empty store, or check it"},
     {"statistics", ADMINISTRATION, "show the counters for managers, or compute them anew"},
+    {"audit", ADMINISTRATION, "check that the record of who did what is whole"},
     {"due", LOOK_UP, "compute a due date and explain it"},
     {"route", LOOK_UP, "tell which body is responsible, and why"},
     {"states", LOOK_UP, "print what can happen to a case in which state"},

@@ -1,5 +1,6 @@
 dw_test(case unit dw_case PkgConfig::libsodium)
 dw_test(transitions unit dw_case PkgConfig::libsodium)
+dw_test(audit unit dw_case PkgConfig::libsodium)
 dw_test(statistics unit dw_case PkgConfig::libsodium)
 dw_test(notice unit dw_case PkgConfig::libsodium)
 dw_test(services unit dw_case)

@@ -183,14 +183,4 @@ struct dw_unpack {
 /* The next object; false at the end or when the frames are not well formed. */
 bool dw_unpack_next(struct dw_unpack *unpack, struct dw_slice *ret);
 
-/* An audit entry: who looked at or changed what. */
-#define DW_LABEL_AUDIT "dengwen/audit/1"
-struct dw_audit {
-    int64_t seq, at;
-    const char *actor, *verb, *object; /* object: reference, or user */
-    uint8_t before[DW_HASH_LEN], hash[DW_HASH_LEN];
-    uint8_t writer[DW_SIGNER_LEN], signature[DW_SIGNATURE_LEN];
-};
-extern const struct dw_layout dw_audit_layout;
-
 #endif

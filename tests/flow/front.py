@@ -55,7 +55,7 @@ class Front(Folder):
                               "programs started by run"])
             self.assertEqual(set(re.findall(r"^  ([a-z]\S*) +\S", done.stdout, re.M)),
                              set("init run check-config doctor case staff key queue init-db store "
-                                 "backup restore statistics due route states ops keyd broker "
+                                 "backup restore statistics audit due route states ops keyd broker "
                                  "casework notify desk web".split()))
             self.assertLess(max(map(len, done.stdout.splitlines())), 80)
 

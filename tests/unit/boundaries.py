@@ -51,7 +51,7 @@ CAN = {
     "dw_case_command": "casework",
     "dw_case_register": "casework",
     "dw_queue_open": "broker",
-    "sqlite3_open_v2": "backup broker casework init init-db restore statistics store",
+    "sqlite3_open_v2": "audit backup broker casework init init-db restore statistics store",
     # Who listens and who calls out.
     "zmq_bind": "broker",
     "dw_worker_new": "casework",
@@ -65,22 +65,23 @@ CAN = {
 
 # Beginning of names: who contains any of them, called or not.
 HAS = {
-    "dw_store_": "backup casework init init-db restore statistics store",
+    "dw_store_": "audit backup casework init init-db restore statistics store",
     "dw_receipt_": "casework web",
     "dw_envelope_": "casework desk notify web",
-    "dw_grant_": "backup casework desk init init-db key notify restore staff statistics store web",
-    "dw_case_": "backup casework desk init init-db key notify restore staff states statistics store web",
+    "dw_grant_": "audit backup casework desk init init-db key notify restore staff statistics store web",
+    "dw_case_": "audit backup casework desk init init-db key notify restore staff states "
+                "statistics store web",
     "dw_route": "casework route web",
-    "dw_rule_": "casework desk due web",
+    "dw_rule_": "audit casework desk due web",
     "dw_file_": "desk web",
     "dw_http_": "desk web",
     "dw_queue_": "broker",
     "crypto_aead_": "casework desk init key notify staff web",
-    "crypto_box_": "backup casework desk init init-db key notify restore staff statistics store web",
-    "crypto_sign_final_create": "casework desk init key notify staff web",
-    "sqlite3_": "backup broker casework init init-db restore statistics store",
-    "mongoc_": "backup casework init init-db restore statistics store",
-    "zmq_": "broker casework desk doctor init key notify queue staff web",
+    "crypto_box_": "audit backup casework desk init init-db key notify restore staff statistics store web",
+    "crypto_sign_final_create": "audit casework desk init key notify staff web",
+    "sqlite3_": "audit backup broker casework init init-db restore statistics store",
+    "mongoc_": "audit backup casework init init-db restore statistics store",
+    "zmq_": "audit broker casework desk doctor init key notify queue staff web",
     "curl_": "case doctor notify",
     "MHD_": "desk ops web",
 }

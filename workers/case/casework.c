@@ -254,7 +254,7 @@ static void write_entry(struct casework *cw, struct pending *p, dw_time now, str
     p->audit.seq = ++cw->audit_seq;
     p->audit.at = now;
     memcpy(p->audit.before, cw->audit_hash, DW_HASH_LEN);
-    dw_encode(&dw_audit_layout, &p->audit, &bytes);
+    dw_audit_signed_bytes(&p->audit, &bytes);
     dw_hash(p->audit.hash, dw_buf_slice(&bytes));
     memcpy(p->audit.writer, cw->signer.id, DW_SIGNER_LEN);
     dw_sign(&cw->signer, DW_LABEL_AUDIT, dw_buf_slice(&bytes), p->audit.signature);

@@ -9,6 +9,7 @@
 #ifndef DW_CASEWORK_H
 #define DW_CASEWORK_H
 
+#include "dw/audit.h"
 #include "dw/process.h"
 #include "dw/services.h"
 #include "dw/statistics.h"

@@ -188,19 +188,6 @@ static const struct dw_field stats_fields[] = {
 const struct dw_layout dw_stats_view_layout =
     DW_LAYOUT("statistics", struct dw_stats_view, stats_fields);
 
-static const struct dw_field audit_fields[] = {
-    DW_F_I64(struct dw_audit, seq, 0),
-    DW_F_I64(struct dw_audit, at, 0),
-    DW_F_TEXT(struct dw_audit, actor, NAME_LEN, 0),
-    DW_F_TEXT(struct dw_audit, verb, ID_MAX, 0),
-    DW_F_TEXT(struct dw_audit, object, NAME_LEN, 0),
-    DW_F_FIXED(struct dw_audit, before, DW_OPTIONAL),
-    DW_F_FIXED(struct dw_audit, hash, DW_OPTIONAL),
-    DW_F_FIXED(struct dw_audit, writer, DW_OPTIONAL),
-    DW_F_FIXED(struct dw_audit, signature, DW_OPTIONAL),
-};
-const struct dw_layout dw_audit_layout = DW_LAYOUT("audit", struct dw_audit, audit_fields);
-
 void dw_pack_init(struct dw_pack *pack)
 {
     *pack = (struct dw_pack){0};
