@@ -395,7 +395,11 @@ enum dw_result mongo_due(void *self, enum dw_store_due which, dw_time now, size_
 
 /* ---- records and chains ---- */
 
-/* Documents whose _id begins with the prefix, from `from` on; those of a chain by their number. */
+/* The last of all characters: behind every text that begins with what stands before it. */
+#define BEHIND_ALL "\xf4\x8f\xbf\xbf"
+
+/* Documents whose _id begins with the prefix, from `from` on; those of a chain by their number.  Both
+ * ends are told, so that in a sharded collection only the shards between them are asked. */
 static enum dw_result each_named(struct mongo *m, const char *collection, const char *prefix,
                                  const char *from, const char *chain, size_t limit,
                                  dw_store_each *each, void *arg)
@@ -406,11 +410,15 @@ static enum dw_result each_named(struct mongo *m, const char *collection, const 
     struct dw_slice bytes;
     uint32_t len;
     bson_t filter = BSON_INITIALIZER, range;
+    DW_AUTO_BUF end = {0};
     enum dw_result result = search_begin(&s, m, collection);
     if (result != DW_OK)
         return result;
+    dw_buf_init(&end, NAME_LEN + sizeof BEHIND_ALL);
+    dw_buf_printf(&end, "%s" BEHIND_ALL, prefix);
     BSON_APPEND_DOCUMENT_BEGIN(&filter, "_id", &range);
     BSON_APPEND_UTF8(&range, "$gte", from);
+    BSON_APPEND_UTF8(&range, "$lt", dw_buf_text(&end));
     bson_append_document_end(&filter, &range);
     bson_t *opts = options(mongo_by_id, "_id", 1, limit);
     search_for(&s, &filter, opts);
