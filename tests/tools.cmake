@@ -14,7 +14,9 @@ add_test(NAME flow/systemd COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/flow/systemd.sh
          ${CMAKE_BINARY_DIR}/conf/systemd ${DW_LIBEXEC} $<TARGET_FILE:dengwen>)
 set_tests_properties(flow/systemd PROPERTIES LABELS flow TIMEOUT 60 SKIP_RETURN_CODE 77)
 
-# What each program contains, read from its symbols.
-add_test(NAME unit/boundaries COMMAND /usr/bin/python3 ${CMAKE_CURRENT_LIST_DIR}/unit/boundaries.py)
-set_tests_properties(unit/boundaries PROPERTIES LABELS unit TIMEOUT 120
-                     ENVIRONMENT "DENGWEN_BIN=${CMAKE_BINARY_DIR}/bin")
+# What each program contains, read from its symbols; what the files for containers say of them.
+foreach(name IN ITEMS boundaries containers)
+  add_test(NAME unit/${name} COMMAND /usr/bin/python3 ${CMAKE_CURRENT_LIST_DIR}/unit/${name}.py)
+  set_tests_properties(unit/${name} PROPERTIES LABELS unit TIMEOUT 120
+                       ENVIRONMENT "DENGWEN_BIN=${CMAKE_BINARY_DIR}/bin")
+endforeach()
