@@ -338,6 +338,11 @@ char *dw_base64(char *out, size_t out_len, const void *data, size_t len)
 long dw_unbase64_any(void *out, size_t max, const char *text)
 {
     size_t got, len = strlen(text);
+    unsigned all = 0;
+    for (size_t i = 0; i < len; i++)
+        all |= (unsigned char)text[i];
+    if (all > 0x7f) /* libsodium 1.0.18 takes these for the last letter of the alphabet */
+        return -1;
     if (sodium_base642bin(out, max, text, len, NULL, &got, NULL,
                           sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0)
         return -1;

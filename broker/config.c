@@ -82,7 +82,7 @@ static const struct setting settings[] = {
       "a request that no worker took is answered 503"),
     N("broker.max_waiting", broker.max_waiting, "1000", 1, 100000, "requests waiting per service"),
     N("broker.max_waiting_bytes", broker.max_waiting_bytes, "67108864", 1048576, INT64_MAX,
-      "bytes of all requests that wait"),
+      "memory of all requests that wait"),
     N("broker.max_joined_bytes", broker.max_joined_bytes, "67108864", 65536, INT64_MAX,
       "bytes kept of replies that come in parts, for those who take one piece"),
     N("broker.ban_seconds", broker.ban_seconds, "30", 1, 86400,

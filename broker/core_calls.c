@@ -7,6 +7,13 @@
 
 /* ---- requests that wait ---- */
 
+/* A request that waits, and perhaps a service for it alone: a peer may send any number of names and
+ * empty frames. */
+static size_t memory_of(const struct request *r)
+{
+    return sizeof *r + sizeof(struct service) + r->body.count * sizeof *r->body.items + r->body.bytes;
+}
+
 static struct request *first_waiting(struct dw_broker *b, struct service *s)
 {
     struct request *r = s->waiting;
@@ -14,7 +21,7 @@ static struct request *first_waiting(struct dw_broker *b, struct service *s)
     if (!s->waiting)
         s->waiting_end = &s->waiting;
     s->waiting_count--;
-    b->waiting_bytes -= r->body.bytes;
+    b->waiting_bytes -= memory_of(r);
     (*b->m_waiting)--;
     return r;
 }
@@ -22,7 +29,7 @@ static struct request *first_waiting(struct dw_broker *b, struct service *s)
 static void count_waiting(struct dw_broker *b, struct service *s, const struct request *r)
 {
     s->waiting_count++;
-    b->waiting_bytes += r->body.bytes;
+    b->waiting_bytes += memory_of(r);
     (*b->m_waiting)++;
 }
 

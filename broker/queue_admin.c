@@ -69,16 +69,18 @@ static void admin_stats(struct dw_queue *q, struct dw_queue_op *op, struct dw_bu
                   (long long)*dw_metric_named("dengwen_queue_commits_total"));
 }
 
-static void write_row(sqlite3_stmt *s, struct dw_buf *out)
+static void write_row(struct dw_queue *q, sqlite3_stmt *s, struct dw_buf *out)
 {
-    char id[2 * DW_ID_LEN + 1], day[DW_DAY_TEXT];
+    char text[2 * DW_ID_LEN + 1], day[DW_DAY_TEXT];
+    uint8_t id[DW_ID_LEN];
+    q_take(q, s, 0, id, sizeof id);
     dw_buf_printf(out,
                   "{\"id\":\"%s\",\"service\":\"%s\",\"state\":\"%s\",\"attempts\":%d,\"parts\":%d,"
                   "\"bytes\":%lld,\"day\":\"%s\",\"reason\":\"%s\"}",
-                  dw_hex(id, sqlite3_column_blob(s, 0), DW_ID_LEN), sqlite3_column_text(s, 1),
+                  dw_hex(text, id, sizeof id), q_text(s, 1),
                   state_names[sqlite3_column_int(s, 2) & 3], sqlite3_column_int(s, 3),
                   sqlite3_column_int(s, 4), (long long)sqlite3_column_int64(s, 5),
-                  dw_day_format(sqlite3_column_int(s, 6), day), sqlite3_column_text(s, 7));
+                  dw_day_format(sqlite3_column_int(s, 6), day), q_text(s, 7));
 }
 
 static void admin_rows(struct dw_queue *q, sqlite3_stmt *s, struct dw_buf *out, bool list)
@@ -88,7 +90,7 @@ static void admin_rows(struct dw_queue *q, sqlite3_stmt *s, struct dw_buf *out, 
         dw_buf_str(out, "[");
     while (q_step(q, s) == SQLITE_ROW) {
         dw_buf_str(out, first ? "" : ",\n");
-        write_row(s, out);
+        write_row(q, s, out);
         first = false;
     }
     sqlite3_reset(s);
@@ -153,7 +155,7 @@ static void admin_item(struct dw_queue *q, struct dw_queue_op *op, struct dw_buf
         q_blob(s, 1, id, sizeof id);
         int64_t bytes = 0;
         if (q_step(q, s) == SQLITE_ROW) {
-            memcpy(attempt, sqlite3_column_blob(s, 1), DW_ID_LEN);
+            q_take(q, s, 1, attempt, sizeof attempt);
             bytes = sqlite3_column_int64(s, 2);
         }
         sqlite3_reset(s);

@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -150,6 +151,20 @@ void q_number(sqlite3_stmt *s, int at, int64_t v)
     sqlite3_bind_int64(s, at, v);
 }
 
+void q_take(struct dw_queue *q, sqlite3_stmt *s, int column, void *out, size_t len)
+{
+    const void *bytes = sqlite3_column_blob(s, column);
+    if (!bytes || (size_t)sqlite3_column_bytes(s, column) != len)
+        q_io_failed(q, "a field of the wrong length");
+    memcpy(out, bytes, len);
+}
+
+const char *q_text(sqlite3_stmt *s, int column)
+{
+    const char *text = (const char *)sqlite3_column_text(s, column);
+    return text ? text : "";
+}
+
 void q_run(struct dw_queue *q, sqlite3_stmt *s)
 {
     while (q_step(q, s) == SQLITE_ROW)
@@ -250,6 +265,18 @@ static enum dw_result take_steps(struct dw_queue *q, int64_t version, struct dw_
     return DW_OK;
 }
 
+/* Rows that we did not write so.  SQLite vouches for its pages, not for what a flipped bit makes of a
+ * field. */
+static const char bad_rows[] =
+    "SELECT (SELECT count(*) FROM items WHERE typeof(id) <> 'blob' OR length(id) <> 16"
+    " OR typeof(attempt) <> 'blob' OR length(attempt) <> 16 OR typeof(service) <> 'text'"
+    " OR typeof(reason) <> 'text' OR typeof(body) <> 'blob' OR typeof(bytes) <> 'integer'"
+    " OR bytes NOT BETWEEN 0 AND 1 << 48)"
+    " + (SELECT count(*) FROM open WHERE typeof(attempt) <> 'blob' OR length(attempt) <> 16"
+    " OR typeof(bytes) <> 'integer' OR bytes NOT BETWEEN 0 AND 1 << 48)"
+    " + (SELECT count(*) FROM replies WHERE typeof(id) <> 'blob' OR length(id) <> 16"
+    " OR typeof(body) <> 'blob' OR typeof(bytes) <> 'integer' OR bytes NOT BETWEEN 0 AND 1 << 48)";
+
 /* After a crash: leases are void, totals are counted anew. */
 static enum dw_result recover(struct dw_queue *q, struct dw_error *err)
 {
@@ -344,6 +371,8 @@ static enum dw_result open_database(struct dw_queue *q, struct dw_error *err)
         return refuse(q, err, "was written by a newer Dengwen; install that one");
     if (version < SCHEMA_VERSION)
         result = take_steps(q, version, err);
+    if (result == DW_OK && pragma(q, bad_rows) != 0)
+        return refuse(q, err, "is damaged; restore it from a backup or set it aside");
     if (result == DW_OK)
         result = recover(q, err);
     for (int i = 0; result == DW_OK && i < Q_COUNT; i++)

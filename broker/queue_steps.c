@@ -124,9 +124,11 @@ static bool is_here(struct dw_queue *q, struct dw_queue_op *op)
     q_blob(s, 1, h->id, DW_ID_LEN);
     bool here = q_step(q, s) == SQLITE_ROW;
     bool same_attempt = false;
+    uint8_t attempt[DW_ID_LEN];
     if (here) {
         op->day = sqlite3_column_int(s, 0);
-        same_attempt = memcmp(sqlite3_column_blob(s, 1), h->attempt, DW_ID_LEN) == 0;
+        q_take(q, s, 1, attempt, sizeof attempt);
+        same_attempt = memcmp(attempt, h->attempt, DW_ID_LEN) == 0;
         op->status = 200;
     }
     sqlite3_reset(s);
@@ -261,7 +263,7 @@ static void do_claim(struct dw_queue *q, struct dw_queue_op *op)
         if (!unpack(sqlite3_column_blob(s, 5), (size_t)sqlite3_column_bytes(s, 5), &item->frames))
             q_io_failed(q, "an item that cannot be unpacked");
         rows[op->items_count] = sqlite3_column_int64(s, 0);
-        memcpy(item->id, sqlite3_column_blob(s, 1), DW_ID_LEN);
+        q_take(q, s, 1, item->id, DW_ID_LEN);
         item->fence = (uint64_t)sqlite3_column_int64(s, 2) + !DW_BUG("same-fence");
         item->attempts = sqlite3_column_int(s, 3) + 1;
         item->delays = sqlite3_column_int(s, 4);
@@ -307,7 +309,7 @@ static bool held(struct dw_queue *q, struct dw_queue_op *op, uint8_t attempt[DW_
     q_number(s, 2, (int64_t)op->fence);
     bool holds = q_step(q, s) == SQLITE_ROW;
     if (holds) {
-        memcpy(attempt, sqlite3_column_blob(s, 0), DW_ID_LEN);
+        q_take(q, s, 0, attempt, DW_ID_LEN);
         *bytes = sqlite3_column_int64(s, 1);
         *attempts = sqlite3_column_int64(s, 2);
     }
@@ -435,7 +437,7 @@ static void do_fetch(struct dw_queue *q, struct dw_queue_op *op)
     if (q_step(q, s) == SQLITE_ROW) {
         op->status = sqlite3_column_int(s, 0) == DEAD ? 500 : 300;
         if (op->status == 500)
-            op->text = dw_strdup((const char *)sqlite3_column_text(s, 1));
+            op->text = dw_strdup(q_text(s, 1));
     }
     sqlite3_reset(s);
 }
@@ -484,10 +486,10 @@ static size_t read_old(struct dw_queue *q, enum statement which, dw_time now, st
     q_number(s, 2, SWEEP_MAX);
     while (count < SWEEP_MAX && q_step(q, s) == SQLITE_ROW) {
         struct old *o = &old[count++];
-        memcpy(o->id, sqlite3_column_blob(s, 0), DW_ID_LEN);
+        q_take(q, s, 0, o->id, DW_ID_LEN);
         if (which != Q_OLD_ITEMS)
             continue;
-        memcpy(o->attempt, sqlite3_column_blob(s, 1), DW_ID_LEN);
+        q_take(q, s, 1, o->attempt, DW_ID_LEN);
         o->bytes = sqlite3_column_int64(s, 2);
     }
     sqlite3_reset(s);
@@ -531,7 +533,7 @@ static void do_sweep(struct dw_queue *q, struct dw_queue_op *op)
     sqlite3_stmt *s = q_use(q, Q_OLD_OPEN);
     q_number(s, 1, op->now - q->config->queue.open_ttl_seconds * 1000);
     while (count < DW_COUNT(old) && q_step(q, s) == SQLITE_ROW)
-        memcpy(old[count++], sqlite3_column_blob(s, 0), DW_ID_LEN);
+        q_take(q, s, 0, old[count++], DW_ID_LEN);
     sqlite3_reset(s);
     for (size_t i = 0; i < count; i++)
         forget_attempt(q, old[i]);

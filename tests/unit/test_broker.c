@@ -236,6 +236,25 @@ TEST(large_requests_do_not_wait_in_any_number)
     free(bytes);
 }
 
+TEST(small_requests_of_many_names_do_not_wait_in_any_number)
+{
+    struct fixture *f = *state;
+    int refused = 0;
+    f->config.broker.max_waiting_bytes = 100 * 1024;
+    for (int i = 0; i < 1000; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "name-%d", i);
+        forget_sent(f);
+        say(f, "c1", "client", "", "MDPC01", name, "", NULL);
+        refused += f->count > 0;
+    }
+    assert_in_range(refused, 700, 999);
+    tick(f, f->config.broker.request_ttl_ms + 1);
+    forget_sent(f);
+    say(f, "c1", "client", "", "MDPC01", "name-0", "", NULL);
+    assert_int_equal(f->count, 0); /* it waits */
+}
+
 TEST(names_that_nobody_serves_are_forgotten)
 {
     struct fixture *f = *state;
@@ -875,7 +894,9 @@ TEST(draining_hands_out_nothing_new_and_keeps_what_it_has)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 RUN(T(a_request_reaches_a_worker_and_its_reply_comes_back),
     T(a_request_waits_for_a_worker_and_then_gives_up), T(no_more_requests_wait_than_the_limit),
-    T(large_requests_do_not_wait_in_any_number), T(names_that_nobody_serves_are_forgotten),
+    T(large_requests_do_not_wait_in_any_number),
+    T(small_requests_of_many_names_do_not_wait_in_any_number),
+    T(names_that_nobody_serves_are_forgotten),
     T(a_worker_gets_no_more_than_its_credit), T(roles_may_only_what_the_table_says),
     T(who_asks_for_what_it_may_not_or_breaks_the_protocol_is_cut),
     T(a_client_and_a_worker_of_the_second_version),

@@ -85,6 +85,8 @@ TEST(base64_takes_only_the_right_length)
     assert_false(dw_unbase64(out, 31, text));
     text[5] = '!';
     assert_false(dw_unbase64(out, 32, text));
+    text[5] = (char)0xb5;
+    assert_false(dw_unbase64(out, 32, text));
 }
 
 TEST(hex_takes_only_the_right_length)

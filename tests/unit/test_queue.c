@@ -494,6 +494,32 @@ TEST(a_foreign_damaged_or_newer_file_is_refused_with_what_to_do)
     open_queue(f);
 }
 
+/* Pages are sound, but a field is not what it was: nothing of it may be read as if it were. */
+TEST(a_field_that_was_damaged_is_refused_with_what_to_do)
+{
+    static const char *const damages[] = {
+        "UPDATE items SET id = x'00'",        "UPDATE items SET id = '0123456789abcdef'",
+        "UPDATE items SET attempt = zeroblob(15)", "UPDATE items SET service = x'66'",
+        "UPDATE items SET bytes = -1",            "UPDATE items SET bytes = 9223372036854775807",
+        "UPDATE items SET body = 7"};
+    struct fixture *f = *state;
+    struct dw_queue *q;
+    struct dw_error err;
+    char command[1400];
+    assert_int_equal(put(f, 1, "body"), 200);
+    dw_queue_close(f->queue);
+    for (size_t i = 0; i < DW_COUNT(damages); i++) {
+        snprintf(command, sizeof command, "cp %s %s.bad && sqlite3 %s.bad \"%s\"", f->path, f->path,
+                 f->path, damages[i]);
+        assert_int_equal(system(command), 0);
+        snprintf(command, sizeof command, "%s.bad", f->path);
+        assert_int_equal(dw_queue_open_still(command, &f->config, &q, &err), DW_INVALID);
+        assert_non_null(strstr(err.text, "is damaged"));
+    }
+    open_queue(f);
+    assert_int_equal(pending(f, 1), 200);
+}
+
 /* ---- files of older versions ---- */
 
 static void make_old(struct fixture *f, const char *more)
@@ -861,6 +887,7 @@ RUN(T(what_was_put_is_claimed_in_order_with_its_frames),
     T(everything_committed_is_there_after_a_crash),
     T(a_full_disk_refuses_the_batch_and_harms_nothing),
     T(a_foreign_damaged_or_newer_file_is_refused_with_what_to_do),
+    T(a_field_that_was_damaged_is_refused_with_what_to_do),
     T(a_file_of_version_1_is_brought_up_to_date_with_all_that_waits),
     T(a_step_that_fails_leaves_the_file_as_it_was),
     T(a_request_waits_is_answered_and_keeps_its_reply_until_it_is_forgotten),
