@@ -14,7 +14,7 @@ times=()
 
 usage() {
     cat <<END
-usage: tests/fresh.sh [--quick] [--keep] [RUN-OPTION...]
+usage: tests/fresh.sh [--quick | --container] [--keep] [RUN-OPTION...]
 
 Makes a minimal Debian 12 with mmdebstrap (kept for a week in $cache),
 copies this checkout into it, changes included, and runs there
@@ -23,8 +23,11 @@ copies this checkout into it, changes included, and runs there
   tests/run.sh RUN-OPTION...
 Needs root, mmdebstrap and a network.
 
-  --quick   without tests/run.sh
-  --keep    leaves the folder, to look around
+  --quick       without tests/run.sh
+  --container   instead of all that: the steps of conf/Dockerfile, in a Debian for each of its stages,
+                and docker-compose.yml, every program in namespaces of its own; one report goes all
+                the way.  Needs the packages of the group test on this machine
+  --keep        leaves the folder, to look around
 END
 }
 
@@ -64,15 +67,16 @@ make_debian() {
 
 # What git knows or would add, as it lies here; without git all but what is built.
 copy_checkout() {
-    mkdir -p "$root/root/dengwen"
+    local to=$1
+    mkdir -p "$to"
     if git -C "$SOURCE" rev-parse --git-dir >/dev/null 2>&1; then
         git -C "$SOURCE" ls-files -z --cached --others --exclude-standard |
             (cd "$SOURCE" && while IFS= read -r -d '' file; do
                 [ ! -e "$file" ] || printf '%s\0' "$file"
-            done) | tar -C "$SOURCE" -c --null -T - -f - | tar -C "$root/root/dengwen" -xf -
+            done) | tar -C "$SOURCE" -c --null -T - -f - | tar -C "$to" -xf -
     else
         tar -C "$SOURCE" -c --exclude=./build --exclude=./demo --exclude=node_modules -f - . |
-            tar -C "$root/root/dengwen" -xf -
+            tar -C "$to" -xf -
     fi
 }
 
@@ -88,7 +92,7 @@ unpack() {
     # Packages must not start their services here.
     printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
     chmod 755 "$root/usr/sbin/policy-rc.d"
-    copy_checkout
+    copy_checkout "$root/root/dengwen"
 }
 
 # ---- inside the namespace ----
@@ -154,8 +158,20 @@ inside() {
 
 # ---- both ----
 
+# Without a container engine, which no Debian in a namespace could run.
+containers() {
+    local server shell
+    install_packages test
+    server=$("$here/support/mongodb.sh" program)
+    shell=$("$here/support/mongodb.sh" shell)
+    copy_checkout "$root/checkout"
+    DENGWEN_MONGODB=$server DENGWEN_MONGOSH=$shell \
+        unshare --mount --pid --fork --kill-child --mount-proc \
+        /usr/bin/python3 "$here/flow/containers.py" "$root" "$tarball" "$root/checkout"
+}
+
 main() {
-    local quick=no keep=no
+    local quick=no keep=no container=no
     if [ "${1:-}" = --inside ]; then
         shift
         inside "$@"
@@ -164,6 +180,7 @@ main() {
     while [ $# -gt 0 ]; do
         case "$1" in
         --quick) quick=yes ;;
+        --container) container=yes ;;
         --keep) keep=yes ;;
         --help) usage && return ;;
         *) break ;;
@@ -182,6 +199,10 @@ main() {
         trap 'rm -rf --one-file-system "$root"' EXIT
     fi
     chmod 755 "$root"
+    if [ "$container" = yes ]; then
+        containers
+        return
+    fi
     unpack
     say "  unpacked, with this checkout in /root/dengwen"
     unshare --mount --pid --fork --kill-child "$here/fresh.sh" --inside "$root" "$quick" "$@"

@@ -17,12 +17,13 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from containers import Host, run  # noqa: E402
 
 PROGRAMS = ("ops", "keyd", "broker", "case", "notify", "desk", "web")
-BODY, PASSWORD = "500108", "correct horse battery"
+BODY, CITY, PASSWORD = "500108", "500000", "correct horse battery"
 
 
 def step(text):
@@ -33,6 +34,10 @@ def expect(good, what):
     if not good:
         raise AssertionError(what)
     print(f"  {what}", flush=True)
+
+
+class Busy(AssertionError):
+    pass
 
 
 class Front:
@@ -50,7 +55,7 @@ class Front:
         text = answer.read()
         connection.close()
         if answer.status >= 300:
-            raise AssertionError(f"{method} {path}: {answer.status} {text[:300]}")
+            raise (Busy if answer.status == 503 else AssertionError)(f"{method} {path}: {answer.status} {text[:300]}")
         return json.loads(text)
 
     def file(self, key):
@@ -58,7 +63,13 @@ class Front:
                   "against": {"type": "hospital", "name": "某某医院", "district": BODY}, "acts": ["PU01"],
                   "facts": "该医院长期挂床住院,患者并未实际住院却产生费用,我在科室工作亲眼所见。",
                   "privacy_version": "2026-1", "truthful": True}
-        return self.call(443, "POST", "filings", filing, **{"Idempotency-Key": key * 22})["receipt"]
+        for _ in range(30):  # as any client does; the portal reads a new directory once a second
+            try:
+                return self.call(443, "POST", "filings", filing, **{"Idempotency-Key": key * 22})["receipt"]
+            except Busy as busy:
+                said = busy
+                time.sleep(1)
+        raise said
 
     def status(self, receipt):
         return self.call(443, "POST", "status", {"receipt": receipt})
@@ -165,12 +176,12 @@ def make_certificates(host):
 
 
 def enrol(host, front):
-    for name in ("li", "wang"):
-        said = host.job("admin", "staff", "add", "--body", BODY, "--role", "inspector", f"{BODY}.{name}", "新同事")
+    for user in (f"{body}.{name}" for body in (BODY, CITY) for name in ("li", "wang")):
+        said = host.job("admin", "staff", "add", "--body", user.split(".")[0], "--role", "inspector", user, "新同事")
         code = re.search(r"one-time code: (\S+)", said).group(1)
-        front.staff("POST", "enrol", {"user": f"{BODY}.{name}", "code": code, "password": PASSWORD})
+        front.staff("POST", "enrol", {"user": user, "code": code, "password": PASSWORD})
     renewed = host.job("admin", "key", "renew")
-    expect("1 new key" in renewed, "admin: two members of staff, and the key of their body in the directory")
+    expect("2 new key" in renewed, "admin: two members of staff of two bodies, whose keys are in the directory")
 
 
 def status_of(pid):

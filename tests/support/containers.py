@@ -58,7 +58,9 @@ class Host:
     def __enter__(self):
         return self
 
-    def __exit__(self, *rest):
+    def __exit__(self, kind, *rest):
+        for name in self.processes if kind else ():
+            print(f"--- {name}\n{self.log(name)[-1500:]}", flush=True)
         for name in list(self.processes):
             self.stop(name, signal.SIGKILL)
 
@@ -124,7 +126,8 @@ class Host:
         keep = {k: os.environ[k] for k in ("http_proxy", "https_proxy", "no_proxy", "CMAKE_BUILD_PARALLEL_LEVEL")
                 if k in os.environ}
         with open(log, "ab") as out:
-            done = subprocess.run(["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script], stdout=out, stderr=out, stdin=subprocess.DEVNULL,
+            done = subprocess.run(["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", script],
+                                  stdout=out, stderr=out, stdin=subprocess.DEVNULL,
                                   env={"PATH": PATH, "DEBIAN_FRONTEND": "noninteractive", "HOME": "/root", **keep})
         if done.returncode != 0:
             with open(log, errors="replace") as f:
@@ -211,13 +214,17 @@ class Host:
         image = self.images["front" if s["image"].startswith("dengwen-front") else "run"]
         merged = f"{self.folder}/run-{service}"
         os.makedirs(merged, exist_ok=True)
-        out = ["set -e", "mount --make-rprivate /", f"mount --bind {image.root} {merged}"]
+        layer = f"{self.folder}/layer-{service}"
+        os.makedirs(layer, exist_ok=True)
+        out = ["set -e", "mount --make-rprivate /", f"mount -t tmpfs -o mode=755 layer {layer}",
+               f"mkdir {layer}/upper {layer}/work",
+               f"mount -t overlay -o lowerdir={image.root},upperdir={layer}/upper,workdir={layer}/work "
+               f"overlay {merged}"]
 
-        def need(path, folder=True):  # engines make mount points in the image's writable layer
-            if not os.path.exists(image.root + path):
-                os.makedirs(image.root + (path if folder else os.path.dirname(path)), exist_ok=True)
-                if not folder:
-                    open(image.root + path, "w").close()
+        def need(path, folder=True):  # mount points are made in the container's own layer
+            out.append(f"mkdir -p {merged}{path if folder else os.path.dirname(path)}")
+            if not folder:
+                out.append(f"touch {merged}{path}")
 
         volumes = [v.split(":") for v in s.get("volumes", [])]
         for source, target, mode in sorted(volumes, key=lambda v: v[1]):

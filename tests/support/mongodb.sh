@@ -5,19 +5,25 @@
 # mongodb.sh uri DIR            where it is: mongodb://...
 # mongodb.sh stop|kill DIR      the second with -9
 # mongodb.sh run COMMAND...     with DENGWEN_TEST_MONGODB=mongodb://... while the command runs
+# mongodb.sh program|shell      where secantusd-py or mongosh is, installed if it has to be
 #
 # Which server: the URI in DENGWEN_TEST_MONGODB if there is one; else mongod, if it is on PATH; else
-# SecantusDB (PyPI), an independent server of the same protocol, in a venv that is kept.
+# SecantusDB (PyPI), an independent server of the same protocol, in a venv that is kept.  The shell is
+# MongoDB's own: mongosh if it is on PATH, else from npm, and kept as well.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tests/support/lib.sh
 source "$here/lib.sh"
 
 secantus=0.7.0b3
-venv=${XDG_CACHE_HOME:-$HOME/.cache}/dengwen/secantusdb-$secantus
+mongosh=2.12.0
+kept=${XDG_CACHE_HOME:-$HOME/.cache}/dengwen
+venv=$kept/secantusdb-$secantus
+shell=$kept/mongosh-$mongosh
 
 install_secantus() {
     [ -x "$venv/bin/secantusd-py" ] && return
+    mkdir -p "$kept"
     (
         flock 9
         [ -x "$venv/bin/secantusd-py" ] && exit
@@ -28,6 +34,27 @@ install_secantus() {
         sed -i "1s|$venv.new|$venv|" "$venv.new"/bin/*
         mv "$venv.new" "$venv"
     ) 9>"$(dirname "$venv").lock"
+}
+
+# Its optional parts belong to other systems and to encryption on the client.
+install_mongosh() {
+    [ -x "$shell/node_modules/.bin/mongosh" ] && return
+    mkdir -p "$kept"
+    (
+        flock 9
+        [ -x "$shell/node_modules/.bin/mongosh" ] && exit
+        rm -rf "$shell.new"
+        npm install --silent --no-audit --no-fund --ignore-scripts --omit=optional --prefix "$shell.new" \
+            "@mongosh/cli-repl@$mongosh"
+        mv "$shell.new" "$shell"
+    ) 9>"$shell.lock" >&2
+}
+
+find_shell() {
+    if ! command -v mongosh; then
+        install_mongosh
+        echo "$shell/node_modules/.bin/mongosh"
+    fi
 }
 
 answers() { port_answers "$1"; }
@@ -44,7 +71,6 @@ start() {
         [ "$kind" = standalone ] || mongosh --quiet --port "$port" --eval \
             "try { rs.status() } catch (e) { rs.initiate({_id: 'rs0', members: [{_id: 0, host: '127.0.0.1:$port'}]}) }"
     else
-        mkdir -p "$(dirname "$venv")"
         install_secantus
         echo "SecantusDB $secantus"
         [ "$kind" != standalone ] || options=(--standalone)
@@ -77,5 +103,7 @@ case "${1:-} ${2:-}" in
 "stop "?*) stop_process "$2" mongodb 20 ;;
 "kill "?*) kill -KILL "$(cut -d " " -f 1 "$2/mongodb.pid")" ;;
 "run "?*) shift && run "$@" ;;
-*) sed -n '2,11s/^# \{0,1\}//p' "$0" && exit 2 ;;
+"program ") install_secantus && echo "$venv/bin/secantusd-py" ;;
+"shell ") find_shell ;;
+*) sed -n '2,13s/^# \{0,1\}//p' "$0" && exit 2 ;;
 esac
