@@ -501,7 +501,8 @@ TEST(a_field_that_was_damaged_is_refused_with_what_to_do)
         "UPDATE items SET id = x'00'",        "UPDATE items SET id = '0123456789abcdef'",
         "UPDATE items SET attempt = zeroblob(15)", "UPDATE items SET service = x'66'",
         "UPDATE items SET bytes = -1",            "UPDATE items SET bytes = 9223372036854775807",
-        "UPDATE items SET body = 7"};
+        "UPDATE items SET body = 7",              "UPDATE items SET state = 99",
+        "UPDATE items SET attempts = 2147483647"};
     struct fixture *f = *state;
     struct dw_queue *q;
     struct dw_error err;
