@@ -95,6 +95,8 @@ struct lease *b_take_lease(struct dw_broker *b, struct worker *w, struct dw_slic
 static void end_lease(struct dw_broker *b, enum dw_queue_kind how, const struct lease *l,
                       const char *reason, dw_time now)
 {
+    if (how == DW_QUEUE_DONE && DW_BUG("done-is-not-written"))
+        return;
     struct dw_queue_op *op = dw_queue_op_new(how, now);
     memcpy(op->id, l->id, DW_ID_LEN);
     op->fence = l->fence;

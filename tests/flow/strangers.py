@@ -2,9 +2,7 @@
 """Peers of the broker that share no code with us (python3-zmq): without a key, with the wrong one, with
 one that may do something else, and with frames that are no Majordomo.  None of them gets anything, none
 of them costs much, and the good ones are served all the while."""
-import base64
 import contextlib
-import json
 import os
 import re
 import resource
@@ -15,15 +13,12 @@ import time
 import unittest
 
 import zmq
-from zmq.utils import z85
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from installation import Citizen, Installation, a_filing, free_ports, wait_until  # noqa: E402
-from peer import CLIENT, FAILED, WORKER, Peer  # noqa: E402
+from peer import CLIENT, FOLDERS, WORKER, Peer, secret_of, server_of  # noqa: E402
 
 READY, REQUEST, REPLY, HEARTBEAT, DISCONNECT = (bytes([n]) for n in range(1, 6))
-FOLDERS = {"web": "state/web", "desk": "state/desk", "case": "state/case", "notify": "state/notify",
-           "admin": "admin"}
 
 # Role: what it may call, what it may serve.  Everything else ends the peer.
 MAY_CALL = {"web": ("queue.put", "queue.pending", "case.public"), "desk": ("case.desk",),
@@ -43,10 +38,6 @@ MALFORMED = (
     [b"", CLIENT, b"queue.admin"] + [b"x"] * 2000)
 
 
-def unbase64(text):
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-
-
 class Strangers(unittest.TestCase):
     parts = ("ops", "broker")
     settings = ("broker.ban_seconds=1", "broker.request_ttl_ms=200", "broker.handshake_ms=1500",
@@ -63,22 +54,14 @@ class Strangers(unittest.TestCase):
         options = os.environ.get("ASAN_OPTIONS", "")
         # What the sanitizer keeps of freed memory would look like a leak.
         cls.here.start(*cls.parts, ASAN_OPTIONS=f"{options}:quarantine_size_mb=8")
-        with open(f"{cls.here.folder}/keys/directory") as f:
-            f.readline()
-            programs = json.load(f)["programs"]
-        cls.server = cls.key(next(p["curve"] for p in programs if p["name"] == "broker"))
+        cls.server = server_of(cls.here)
 
     def tearDown(self):
         self.here.look_for_deaths()
         self.assertNotIn("runtime error:", self.here.all_logs())
 
-    @staticmethod
-    def key(text):
-        return z85.encode(unbase64(text))
-
     def secret_of(self, role):
-        with open(f"{self.here.folder}/{FOLDERS[role]}/curve.key") as f:
-            return self.key(f.read().strip())
+        return secret_of(self.here, role)
 
     def peer(self, role, endpoint=None):
         """In, as soon as the last offence is forgotten."""

@@ -1,12 +1,36 @@
 """A peer of the broker that shares no code with it: a DEALER of python3-zmq, with CURVE and a monitor."""
+import base64
+import json
 import time
 
 import zmq
+from zmq.utils import z85
 from zmq.utils.monitor import recv_monitor_message
 
 CLIENT, WORKER = b"MDPC01", b"MDPW01"
 FAILED = (zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL |
           zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_DISCONNECTED)
+
+FOLDERS = {"web": "state/web", "desk": "state/desk", "case": "state/case", "notify": "state/notify",
+           "admin": "admin"}
+
+
+def key_of(text):
+    """As ZeroMQ writes it, of one as our files have it."""
+    return z85.encode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+
+
+def server_of(here):
+    """The broker's public key, by the directory of an installation."""
+    with open(f"{here.folder}/keys/directory") as f:
+        f.readline()
+        programs = json.load(f)["programs"]
+    return key_of(next(p["curve"] for p in programs if p["name"] == "broker"))
+
+
+def secret_of(here, role):
+    with open(f"{here.folder}/{FOLDERS[role]}/curve.key") as f:
+        return key_of(f.read().strip())
 
 
 class Peer:
