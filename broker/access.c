@@ -87,6 +87,28 @@ bool dw_may_serve(const char *role, struct dw_slice service)
     return listed(role, service, SERVE);
 }
 
+const char *dw_role_word(const char *role)
+{
+    if (strncmp(role, "worker:", 7) == 0)
+        return "worker";
+    for (size_t i = 0; i < DW_COUNT(table); i++)
+        if (strcmp(table[i].role, role) == 0)
+            return table[i].role;
+    return "other";
+}
+
+const char *dw_service_word(struct dw_slice service)
+{
+    const char *word = "other";
+    for (size_t i = 0; i < DW_COUNT(table); i++) {
+        if (dw_slice_is(service, table[i].service))
+            return table[i].service;
+        if (matches(table[i].service, service))
+            word = table[i].service;
+    }
+    return word;
+}
+
 bool dw_is_durable(struct dw_slice service)
 {
     return dw_slice_is(service, "filing");

@@ -15,7 +15,6 @@ struct dw_broker *dw_broker_new(const struct dw_config *config, uint64_t seed)
     b->acts_end = &b->acts;
     b->m_requests = dw_metric_named("dengwen_broker_requests_total");
     b->m_replies = dw_metric_named("dengwen_broker_replies_total");
-    b->m_refused = dw_metric_named("dengwen_broker_refused_total");
     b->m_cut = dw_metric_named("dengwen_broker_cut_total");
     b->m_workers = dw_metric_named("dengwen_broker_workers");
     b->m_leases = dw_metric_named("dengwen_broker_leases");
@@ -141,6 +140,15 @@ void b_cut(struct dw_broker *b, const struct dw_peer *peer, const char *why)
 {
     act(b, DW_ACT_CUT, peer)->why = why;
     (*b->m_cut)++;
+}
+
+void b_refuse(struct dw_broker *b, const struct dw_peer *peer, struct dw_slice service,
+              const char *why)
+{
+    const struct dw_label labels[] = {{"role", dw_role_word(peer->role)},
+                                      {"service", dw_service_word(service)}};
+    (*dw_metric_with("dengwen_broker_refused_total", labels, DW_COUNT(labels)))++;
+    b_cut(b, peer, why);
 }
 
 /* ---- messages ---- */

@@ -71,8 +71,7 @@ void b_on_call(struct dw_broker *b, int64_t mono, dw_time now, const struct dw_p
     struct client client = {*from, m->version};
     (*b->m_requests)++;
     if (!dw_may_call(from->role, m->service)) {
-        (*b->m_refused)++;
-        b_cut(b, from, "called a service its role may not call");
+        b_refuse(b, from, m->service, "called a service its role may not call");
         return;
     }
     if (b_serve_mmi(b, &client, m) || b_serve_own(b, now, &client, m) ||

@@ -91,7 +91,7 @@ struct dw_broker {
     int64_t refused_again_at, swept_at;
     bool draining;
     struct dw_act *acts, **acts_end;
-    dw_metric *m_requests, *m_replies, *m_refused, *m_cut, *m_workers, *m_leases, *m_waiting,
+    dw_metric *m_requests, *m_replies, *m_cut, *m_workers, *m_leases, *m_waiting,
         *m_expired, *m_accepted, *m_services;
 };
 
@@ -113,6 +113,9 @@ void b_send_frames(struct dw_broker *b, const struct dw_peer *to, const struct d
                    size_t count);
 void b_queue(struct dw_broker *b, struct dw_queue_op *op);
 void b_cut(struct dw_broker *b, const struct dw_peer *peer, const char *why);
+/* The same for what its role may not have, counted by role and service. */
+void b_refuse(struct dw_broker *b, const struct dw_peer *peer, struct dw_slice service,
+              const char *why);
 
 /* ---- core_workers.c ---- */
 

@@ -84,8 +84,8 @@ bool b_serve_titanic(struct dw_broker *b, dw_time now, const struct client *from
         if (wrong) {
             b_status_to_client(b, from, m->service, (struct dw_slice){0}, wrong);
         } else {
-            (*b->m_refused)++;
-            b_cut(b, &from->peer, "wanted a service called that its role may not call");
+            b_refuse(b, &from->peer, dw_slice_of(op->service),
+                     "wanted a service called that its role may not call");
         }
         dw_queue_op_free(op);
         return true;

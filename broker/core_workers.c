@@ -181,8 +181,7 @@ static void on_ready(struct dw_broker *b, int64_t mono, dw_time now, const struc
                      const struct dw_mdp_message *m)
 {
     if (!dw_may_serve(from->role, m->service)) {
-        (*b->m_refused)++;
-        b_cut(b, from, "wanted to serve what its role may not serve");
+        b_refuse(b, from, m->service, "wanted to serve what its role may not serve");
         return;
     }
     struct worker *w = dw_alloc(sizeof *w);

@@ -28,7 +28,7 @@ enum {
     TICK_MS = 500,
     BURST = 256,
     RECEIVE_BYTES = 1024 * 1024,
-    ANSWER_MAX = 1024 * 1024, /* 16 programs of 128 metrics need a quarter of it */
+    ANSWER_MAX = 2 * 1024 * 1024, /* every metric of 16 programs, with long names */
 };
 
 struct ops {

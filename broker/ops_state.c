@@ -25,24 +25,41 @@ static bool is_name(const char *text)
            strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == len;
 }
 
-/* name or name{label="value"} */
-static bool is_metric_name(char *text)
+static bool is_name_of(const char *text, size_t len)
 {
-    char *brace = strchr(text, '{'), *quote = brace ? strchr(brace, '=') : NULL;
-    size_t len = strlen(text);
-    if (!brace)
-        return is_name(text);
-    if (len >= DW_OPS_METRIC_NAME || !quote || quote[1] != '"' || strcmp(text + len - 2, "\"}") != 0)
+    char name[DW_OPS_NAME];
+    if (len >= sizeof name)
         return false;
-    size_t value = (size_t)(text + len - 2 - (quote + 2));
-    if (quote + 2 > text + len - 2 ||
-        strspn(quote + 2, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:*+-") != value)
+    memcpy(name, text, len);
+    name[len] = 0;
+    return is_name(name);
+}
+
+/* label="value"; what follows it, NULL if it is none. */
+static const char *after_label(const char *text)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:*+-";
+    size_t name = strcspn(text, "=");
+    if (!is_name_of(text, name) || strncmp(text + name, "=\"", 2) != 0)
+        return NULL;
+    text += name + 2;
+    text += strspn(text, allowed);
+    return *text == '"' ? text + 1 : NULL;
+}
+
+/* name, or name{label="value",...} */
+static bool is_metric_name(const char *text)
+{
+    size_t name = strcspn(text, "{");
+    if (strlen(text) >= DW_OPS_METRIC_NAME || !is_name_of(text, name))
         return false;
-    *brace = *quote = 0;
-    bool good = is_name(text) && is_name(brace + 1);
-    *brace = '{';
-    *quote = '=';
-    return good;
+    if (!text[name])
+        return true;
+    text += name;
+    do {
+        text = after_label(text + 1);
+    } while (text && *text == ',');
+    return text && strcmp(text, "}") == 0;
 }
 
 static bool read_name(struct dw_ops_program *p, char *value)

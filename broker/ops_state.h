@@ -10,14 +10,14 @@
 
 enum {
     DW_OPS_PROGRAMS = 16,
-    DW_OPS_METRICS = 192, /* of one program */
+    DW_OPS_METRICS = 384, /* of one program */
     DW_OPS_NAME = 80,     /* with its NUL */
     DW_OPS_METRIC_NAME = 120, /* with its labels and its NUL */
     DW_OPS_DATAGRAM = 65536,
 };
 
 struct dw_ops_metric {
-    char name[DW_OPS_METRIC_NAME]; /* name, or name{label="value"} */
+    char name[DW_OPS_METRIC_NAME]; /* name, or name{label="value",...} */
     int64_t value;
 };
 

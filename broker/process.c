@@ -25,7 +25,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { METRICS_MAX = 192, METRIC_TEXT = 120, TELL_EVERY_MS = 1000 };
+enum { METRICS_MAX = 384, METRIC_TEXT = 120, TELL_EVERY_MS = 1000 };
 
 static struct {
     pthread_mutex_t lock;
@@ -63,11 +63,22 @@ __attribute__((format(printf, 2, 3))) static void write_name(char text[static ME
         abort(); /* as above */
 }
 
+dw_metric *dw_metric_with(const char *name, const struct dw_label *labels, size_t count)
+{
+    char text[METRIC_TEXT], so_far[METRIC_TEXT];
+    write_name(text, "%s", name);
+    for (size_t i = 0; i < count; i++) {
+        memcpy(so_far, text, sizeof so_far);
+        write_name(text, "%s%s%s=\"%s\"", so_far, i ? "," : "{", labels[i].name, labels[i].value);
+    }
+    memcpy(so_far, text, sizeof so_far);
+    write_name(text, "%s}", so_far);
+    return dw_metric_named(text);
+}
+
 dw_metric *dw_metric_labelled(const char *name, const char *label, const char *value)
 {
-    char text[METRIC_TEXT];
-    write_name(text, "%s{%s=\"%s\"}", name, label, value);
-    return dw_metric_named(text);
+    return dw_metric_with(name, &(struct dw_label){label, value}, 1);
 }
 
 void dw_histogram_init(struct dw_histogram *h, const char *name, const int64_t *bounds,

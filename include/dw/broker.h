@@ -66,6 +66,10 @@ struct dw_act *dw_broker_acts(struct dw_broker *broker);
 /* May this role call that service, and may it serve it?  Unknown roles may nothing. */
 bool dw_may_call(const char *role, struct dw_slice service);
 bool dw_may_serve(const char *role, struct dw_slice service);
+/* The two as a short list of words, for counters: a role of the table, "worker" or "other"; a service of
+ * the table or "other".  Nothing that a peer made up. */
+const char *dw_role_word(const char *role);
+const char *dw_service_word(struct dw_slice service);
 /* A program of somebody else's: "client", "worker:SERVICE". */
 bool dw_is_guest(const char *role);
 /* What our own programs may put into the durable queue.  Others put items of services they may call. */

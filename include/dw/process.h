@@ -61,6 +61,10 @@ dw_metric *dw_metric_named(const char *name);
 /* One of several under the same name, told apart by a label: NAME{label="value"}.  The value is one of
  * a short list that we made, never what a peer said. */
 dw_metric *dw_metric_labelled(const char *name, const char *label, const char *value);
+struct dw_label {
+    const char *name, *value;
+};
+dw_metric *dw_metric_with(const char *name, const struct dw_label *labels, size_t count);
 
 /* How often which size: NAME_bucket{le="..."}, NAME_sum, NAME_count, as Prometheus has it. */
 enum { DW_BUCKETS_MAX = 12 };

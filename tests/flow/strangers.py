@@ -160,6 +160,13 @@ class Roles(Strangers):
                 else:
                     assert answer is None, answer
         self.by_role(call, [(role, service) for role in FOLDERS for service in SERVICES])
+        wait_until(10, self.all_refusals_are_counted, "every refusal is counted by role and service")
+
+    def all_refusals_are_counted(self):
+        metrics = self.here.metrics()
+        return all(metrics.get(f'dengwen_broker_refused_total{{program="broker",role="{role}",'
+                               f'service="{service if service != "echo" else "other"}"}}')
+                   for role in FOLDERS for service in SERVICES if service not in MAY_CALL[role])
 
     def test_what_each_may_serve(self):
         def serve(role, service):

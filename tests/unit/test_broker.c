@@ -330,6 +330,43 @@ TEST(who_asks_for_what_it_may_not_or_breaks_the_protocol_is_cut)
     assert_string_equal(f->cut, "w1");
 }
 
+static int64_t refused(const char *role, const char *service)
+{
+    const struct dw_label labels[] = {{"role", role}, {"service", service}};
+    return *dw_metric_with("dengwen_broker_refused_total", labels, 2);
+}
+
+/* In words of ours only: a peer that makes names up does not make counters. */
+TEST(refusals_are_counted_by_role_and_service)
+{
+    static const char *const roles[] = {"web", "worker:web", "worker:x", "ops2", ""};
+    static const char *const role_words[] = {"web", "worker", "worker", "other", "other"};
+    static const char *const services[] = {"case.desk", "case.made-up", "titanic.up", "made-up"};
+    static const char *const words[] = {"case.desk", "case.*", "titanic.*", "other"};
+    struct fixture *f = *state;
+    for (size_t i = 0; i < DW_COUNT(roles); i++) {
+        for (size_t j = 0; j < DW_COUNT(services); j++) {
+            int64_t before = refused(role_words[i], words[j]);
+            say(f, "a", roles[i], "", "MDPC01", services[j], "call-001", "x", NULL);
+            say(f, "b", roles[i], "", "MDPW01", "\1", services[j], NULL);
+            assert_int_equal(refused(role_words[i], words[j]), before + 2);
+        }
+    }
+}
+
+TEST(there_is_room_for_every_counter_of_refusals)
+{
+    static const char *const roles[] = {"web", "phone", "email", "desk", "notify", "admin", "ops",
+                                        "case", "client", "worker:x", "x"};
+    static const char *const services[] = {
+        "queue.put", "queue.pending", "queue.part", "queue.admin", "case.public", "case.desk",
+        "case.notify", "case.admin", "case.x", "filing", "titanic.x", "x"};
+    struct fixture *f = *state;
+    for (size_t i = 0; i < DW_COUNT(roles); i++)
+        for (size_t j = 0; j < DW_COUNT(services); j++)
+            say(f, "b", roles[i], "", "MDPW01", "\1", services[j], NULL);
+}
+
 static void ready2(struct fixture *f, const char *name, const char *service, const char *credit)
 {
     say(f, name, "case", "MDPW02", "\1", service, credit, NULL);
@@ -899,6 +936,8 @@ RUN(T(a_request_reaches_a_worker_and_its_reply_comes_back),
     T(names_that_nobody_serves_are_forgotten),
     T(a_worker_gets_no_more_than_its_credit), T(roles_may_only_what_the_table_says),
     T(who_asks_for_what_it_may_not_or_breaks_the_protocol_is_cut),
+    T(refusals_are_counted_by_role_and_service),
+    T(there_is_room_for_every_counter_of_refusals),
     T(a_client_and_a_worker_of_the_second_version),
     T(a_worker_of_either_version_serves_a_client_of_either),
     T(parts_wait_for_the_last_where_a_client_takes_one_piece), T(parts_are_kept_within_bounds),

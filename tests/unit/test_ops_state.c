@@ -58,7 +58,7 @@ static void expect_reason(const char *part, const char *reason, int64_t now)
 static char *metrics(int64_t now)
 {
     DW_AUTO_BUF out = {0};
-    dw_buf_init(&out, 1024 * 1024);
+    dw_buf_init(&out, 2 * 1024 * 1024);
     dw_ops_metrics(&ops, now, &out);
     assert_false(out.overflow);
     return dw_strdup(dw_buf_text(&out));
@@ -144,10 +144,10 @@ static void metrics_are_grouped_by_name_with_one_type_each(void **state)
 static void labels_stand_behind_the_program(void **state)
 {
     assert_true(take("DENGWEN=broker\nDENGWEN_METRIC=a_total{role=\"x:y\"} 1\n"
-                     "DENGWEN_METRIC=ab_total 5\nDENGWEN_METRIC=a_total{role=\"b\"} 2\n", 0));
+                     "DENGWEN_METRIC=ab_total 5\nDENGWEN_METRIC=a_total{role=\"b\",service=\"c.*\"} 2\n", 0));
     expect_metrics("# TYPE a_total counter\n"
                    "a_total{program=\"broker\",role=\"x:y\"} 1\n"
-                   "a_total{program=\"broker\",role=\"b\"} 2\n"
+                   "a_total{program=\"broker\",role=\"b\",service=\"c.*\"} 2\n"
                    "# TYPE ab_total counter\n"
                    "ab_total{program=\"broker\"} 5\n", true, 1);
 }
@@ -227,12 +227,15 @@ static void malformed_datagrams_change_nothing(void **state)
         "DENGWEN=web\nDENGWEN_METRIC=a 1.5\n",
         "DENGWEN=web\nDENGWEN_METRIC=a 9223372036854775808\n",
         "DENGWEN=web\nDENGWEN_METRIC=a{x=\"y\" 1\n",
+        "DENGWEN=web\nDENGWEN_METRIC=a{x=\"y\",} 1\n",
+        "DENGWEN=web\nDENGWEN_METRIC=a{x=\"y\"z=\"y\"} 1\n",
+        "DENGWEN=web\nDENGWEN_METRIC=a{x=\"y\",z=\"y\\\"\"} 1\n",
+        "DENGWEN=web\nDENGWEN_METRIC=a{} 1\n",
         "DENGWEN=web\nDENGWEN_METRIC=a{x=y} 1\n",
         "DENGWEN=web\nDENGWEN_METRIC=a{x=\"} 1\n",
         "DENGWEN=web\nDENGWEN_METRIC=a{=\"y\"} 1\n",
         "DENGWEN=web\nDENGWEN_METRIC={x=\"y\"} 1\n",
         "DENGWEN=web\nDENGWEN_METRIC=a{x=\"y\"}b 1\n",
-        "DENGWEN=web\nDENGWEN_METRIC=a{x=\"y\",z=\"y\"} 1\n",
         "DENGWEN=web\nDENGWEN_METRIC=a{x=\"y\"z\"} 1\n",
         "DENGWEN=web\nDENGWEN_METRIC=a{x=\"y\\\"} 1\n",
         "DENGWEN=web\nDENGWEN_METRIC=dengwen_part_ready{x=\"y\"} 1\n",
