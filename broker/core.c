@@ -202,8 +202,9 @@ static void keep_for_later(struct dw_broker *b, int64_t mono, dw_time now, struc
 static void look_again(struct dw_broker *b, int64_t mono, dw_time now, const struct dw_queue_op *op)
 {
     const char *service = op->kind == DW_QUEUE_CLOSE ? op->header.service : op->service;
-    bool everywhere = op->kind == DW_QUEUE_ADMIN && strcmp(op->words[0], "retry") == 0;
-    if (!everywhere && op->kind != DW_QUEUE_CLAIM && op->kind != DW_QUEUE_CLOSE &&
+    bool everywhere = (op->kind == DW_QUEUE_ADMIN && strcmp(op->words[0], "retry") == 0) ||
+                      (op->released && !*service);
+    if (!everywhere && !op->released && op->kind != DW_QUEUE_CLAIM && op->kind != DW_QUEUE_CLOSE &&
         op->kind != DW_QUEUE_ASK && op->kind != DW_QUEUE_LATER)
         return;
     for (struct service *s = b->services; s; s = s->next) {

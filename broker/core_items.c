@@ -92,14 +92,15 @@ struct lease *b_take_lease(struct dw_broker *b, struct worker *w, struct dw_slic
     return l;
 }
 
-static void end_lease(struct dw_broker *b, enum dw_queue_kind how, const struct lease *l,
-                      const char *reason, dw_time now)
+static void end_lease(struct dw_broker *b, enum dw_queue_kind how, const struct service *s,
+                      const struct lease *l, const char *reason, dw_time now)
 {
     if (how == DW_QUEUE_DONE && DW_BUG("done-is-not-written"))
         return;
     struct dw_queue_op *op = dw_queue_op_new(how, now);
     memcpy(op->id, l->id, DW_ID_LEN);
     op->fence = l->fence;
+    memcpy(op->service, s->name, sizeof op->service);
     snprintf(op->reason, sizeof op->reason, "%s", reason);
     b_queue(b, op);
 }
@@ -116,11 +117,11 @@ static void finish_put(struct dw_broker *b, const struct service *s, struct leas
         if (*c == '"' || *c == '\\')
             *c = '\'';
     if (status >= 400 && status < 500)
-        end_lease(b, DW_QUEUE_DEAD, l, reason, now);
+        end_lease(b, DW_QUEUE_DEAD, s, l, reason, now);
     else if (status == 300 || status >= 500)
         b_give_back(b, s, l, now, status != 300, reason);
     else /* 200, or a worker that knows nothing of statuses */
-        end_lease(b, DW_QUEUE_DONE, l, "", now);
+        end_lease(b, DW_QUEUE_DONE, s, l, "", now);
 }
 
 /* The whole reply to a request whose client may be gone. */
@@ -129,7 +130,7 @@ static void finish_asked(struct dw_broker *b, const struct service *s, struct le
 {
     b_join(b, &l->parts, m->body, m->body_count);
     if (l->parts.too_long) {
-        end_lease(b, DW_QUEUE_DEAD, l, "the reply is too long to be kept", now);
+        end_lease(b, DW_QUEUE_DEAD, s, l, "the reply is too long to be kept", now);
         return;
     }
     struct dw_queue_op *op = dw_queue_op_new(DW_QUEUE_REPLY, now);

@@ -1,21 +1,27 @@
 /* queue_admin.c - the queue's operations for people: facts of the envelope, never contents. */
 #include "queue_private.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { LIST_MAX = 1000 };
 
 static const char *const state_names[] = {
-    [READY] = "ready", [LEASED] = "leased", [DELAYED] = "delayed", [DEAD] = "dead"};
+    [READY] = "ready", [LEASED] = "leased", [DELAYED] = "delayed", [DEAD] = "dead", [BEHIND] = "behind"};
 
 /* ---- administration: envelope facts only ---- */
 
 static int64_t oldest_seconds(struct dw_queue *q, dw_time now)
 {
     int64_t oldest = 0;
+    if (q->totals.items == q->totals.states[DEAD])
+        return 0;
     sqlite3_stmt *s = q_use(q, Q_OLDEST);
-    if (q_step(q, s) == SQLITE_ROW)
-        oldest = (now - sqlite3_column_int64(s, 0)) / 1000;
+    q_number(s, 1, q->totals.oldest);
+    if (q_step(q, s) == SQLITE_ROW) {
+        q->totals.oldest = sqlite3_column_int64(s, 0);
+        oldest = (now - sqlite3_column_int64(s, 1)) / 1000;
+    }
     sqlite3_reset(s);
     return oldest > 0 ? oldest : 0;
 }
@@ -42,20 +48,15 @@ void q_tell(struct dw_queue *q, dw_time now)
     *dw_metric_named("dengwen_queue_open_bytes") = q->totals.open_bytes;
     *dw_metric_named("dengwen_queue_guest_items") = q->totals.guest_items;
     *dw_metric_named("dengwen_queue_guest_bytes") = q->totals.guest_bytes;
-    *dw_metric_named("dengwen_queue_dead") = q->totals.dead;
+    *dw_metric_named("dengwen_queue_dead") = q->totals.states[DEAD];
     *dw_metric_named("dengwen_queue_oldest_seconds") = oldest_seconds(q, now);
 }
 
 static void admin_stats(struct dw_queue *q, struct dw_queue_op *op, struct dw_buf *out)
 {
-    int64_t counts[4] = {0};
-    sqlite3_stmt *s = q_use(q, Q_STATES);
-    while (q_step(q, s) == SQLITE_ROW)
-        counts[sqlite3_column_int(s, 0) & 3] = sqlite3_column_int64(s, 1);
-    sqlite3_reset(s);
     dw_buf_str(out, "{");
-    for (int i = 0; i < 4; i++)
-        dw_buf_printf(out, "\"%s\":%lld,", state_names[i], (long long)counts[i]);
+    for (int i = 0; i < STATES; i++)
+        dw_buf_printf(out, "\"%s\":%lld,", state_names[i], (long long)q->totals.states[i]);
     dw_buf_printf(out,
                   "\"items\":%lld,\"bytes\":%lld,\"open_bytes\":%lld,\"max_bytes\":%lld,"
                   "\"guest_items\":%lld,\"guest_bytes\":%lld,"
@@ -77,8 +78,8 @@ static void write_row(struct dw_queue *q, sqlite3_stmt *s, struct dw_buf *out)
     dw_buf_printf(out,
                   "{\"id\":\"%s\",\"service\":\"%s\",\"state\":\"%s\",\"attempts\":%d,\"parts\":%d,"
                   "\"bytes\":%lld,\"day\":\"%s\",\"reason\":\"%s\"}",
-                  dw_hex(text, id, sizeof id), q_text(s, 1),
-                  state_names[sqlite3_column_int(s, 2) & 3], sqlite3_column_int(s, 3),
+                  dw_hex(id, sqlite3_column_blob(s, 0), DW_ID_LEN), sqlite3_column_text(s, 1),
+                  state_names[sqlite3_column_int(s, 2) % STATES], sqlite3_column_int(s, 3),
                   sqlite3_column_int(s, 4), (long long)sqlite3_column_int64(s, 5),
                   dw_day_format(sqlite3_column_int(s, 6), day), q_text(s, 7));
 }
@@ -101,66 +102,104 @@ static void admin_rows(struct dw_queue *q, sqlite3_stmt *s, struct dw_buf *out, 
 static void admin_list(struct dw_queue *q, struct dw_queue_op *op, struct dw_buf *out)
 {
     int state = -1;
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < STATES; i++)
         if (strcmp(op->words[1], state_names[i]) == 0)
             state = i;
     if (state < 0 && *op->words[1]) {
         op->status = 422;
-        dw_buf_str(out, "expected ready, leased, delayed or dead");
+        dw_buf_str(out, "expected ready, leased, delayed, dead or behind");
         return;
     }
-    sqlite3_stmt *s = q_use(q, Q_LIST);
-    q_number(s, 1, state);
-    q_number(s, 2, LIST_MAX);
+    sqlite3_stmt *s =
+        q_use(q, state < 0 ? Q_LIST : (enum statement)((int)Q_LIST_STATE + state));
+    q_number(s, 1, LIST_MAX);
     admin_rows(q, s, out, true);
+}
+
+/* The row as it is, for the answer; false when there is none. */
+static bool show(struct dw_queue *q, struct dw_queue_op *op, const uint8_t id[DW_ID_LEN],
+                 struct dw_buf *out)
+{
+    sqlite3_stmt *s = q_use(q, Q_SHOW);
+    q_blob(s, 1, id, DW_ID_LEN);
+    admin_rows(q, s, out, false);
+    if (out->len)
+        return true;
+    op->status = 404;
+    dw_buf_str(out, "no such item");
+    return false;
+}
+
+static void refuse(struct dw_queue_op *op, struct dw_buf *out, const char *why)
+{
+    op->status = 409;
+    dw_buf_clear(out);
+    dw_buf_str(out, why);
+}
+
+/* A delayed one is in front of its key; a dead one has lost its place. */
+static void revive(struct dw_queue *q, struct dw_queue_op *op, const uint8_t id[DW_ID_LEN],
+                   struct dw_buf *out)
+{
+    struct dw_item_header key = {.service = ""};
+    enum state before = READY;
+    sqlite3_stmt *s = q_use(q, Q_STATE);
+    q_blob(s, 1, id, DW_ID_LEN);
+    if (q_step(q, s) == SQLITE_ROW) {
+        before = (enum state)sqlite3_column_int(s, 0);
+        memcpy(key.handle, sqlite3_column_blob(s, 1), DW_ID_LEN);
+        snprintf(key.service, sizeof key.service, "%s", (const char *)sqlite3_column_text(s, 2));
+    }
+    sqlite3_reset(s);
+    if (before != DEAD && before != DELAYED) {
+        refuse(op, out, "the item is not dead or delayed");
+        return;
+    }
+    enum state after = before == DEAD && q_is_behind(q, &key) ? BEHIND : READY;
+    s = q_use(q, Q_RETRY);
+    q_blob(s, 1, id, DW_ID_LEN);
+    q_number(s, 2, after);
+    while (q_step(q, s) == SQLITE_ROW)
+        if (sqlite3_column_int64(s, 0) < q->totals.oldest)
+            q->totals.oldest = sqlite3_column_int64(s, 0);
+    sqlite3_reset(s);
+    q_moved(q, before, after, 1);
+}
+
+/* Only what is dead: a live item somebody may be about to finish. */
+static void drop(struct dw_queue *q, struct dw_queue_op *op, const uint8_t id[DW_ID_LEN],
+                 struct dw_buf *out)
+{
+    uint8_t attempt[DW_ID_LEN] = {0};
+    int64_t bytes = 0;
+    if (!strstr(dw_buf_text(out), "\"state\":\"dead\"")) {
+        refuse(op, out, "only dead letters can be dropped");
+        return;
+    }
+    sqlite3_stmt *s = q_use(q, Q_ITEM);
+    q_blob(s, 1, id, DW_ID_LEN);
+    if (q_step(q, s) == SQLITE_ROW) {
+        memcpy(attempt, sqlite3_column_blob(s, 1), DW_ID_LEN);
+        bytes = sqlite3_column_int64(s, 2);
+    }
+    sqlite3_reset(s);
+    q_delete_item(q, op, id, attempt, bytes);
 }
 
 static void admin_item(struct dw_queue *q, struct dw_queue_op *op, struct dw_buf *out)
 {
-    uint8_t id[DW_ID_LEN], attempt[DW_ID_LEN] = {0};
+    uint8_t id[DW_ID_LEN];
     if (!dw_unhex(id, sizeof id, op->words[1])) {
         op->status = 422;
         dw_buf_str(out, "expected an item id of 32 hex digits");
         return;
     }
-    sqlite3_stmt *s = q_use(q, Q_SHOW);
-    q_blob(s, 1, id, sizeof id);
-    admin_rows(q, s, out, false);
-    if (!out->len) {
-        op->status = 404;
-        dw_buf_str(out, "no such item");
+    if (!show(q, op, id, out))
         return;
-    }
-    bool was_dead = strstr(dw_buf_text(out), "\"state\":\"dead\"");
-    if (strcmp(op->words[0], "retry") == 0) {
-        s = q_use(q, Q_RETRY);
-        q_blob(s, 1, id, sizeof id);
-        q_run(q, s);
-        if (!sqlite3_changes(q->db)) {
-            op->status = 409;
-            dw_buf_clear(out);
-            dw_buf_str(out, "the item is not dead or delayed");
-        } else {
-            q->totals.dead -= was_dead;
-        }
-    } else if (strcmp(op->words[0], "drop") == 0) {
-        /* Only what is dead: a live item somebody may be about to finish. */
-        if (!was_dead) {
-            op->status = 409;
-            dw_buf_clear(out);
-            dw_buf_str(out, "only dead letters can be dropped");
-            return;
-        }
-        s = q_use(q, Q_ITEM);
-        q_blob(s, 1, id, sizeof id);
-        int64_t bytes = 0;
-        if (q_step(q, s) == SQLITE_ROW) {
-            q_take(q, s, 1, attempt, sizeof attempt);
-            bytes = sqlite3_column_int64(s, 2);
-        }
-        sqlite3_reset(s);
-        q_delete_item(q, id, attempt, bytes);
-    }
+    if (strcmp(op->words[0], "retry") == 0)
+        revive(q, op, id, out);
+    else if (strcmp(op->words[0], "drop") == 0)
+        drop(q, op, id, out);
 }
 
 void q_admin(struct dw_queue *q, struct dw_queue_op *op)

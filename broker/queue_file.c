@@ -17,6 +17,10 @@ enum {
     LOG_PAGES_MIN = 16,
 };
 
+/* The words of the partial indexes, as a statement must say them to use one. */
+#define KEYED "handle <> x'00000000000000000000000000000000'"
+#define ROW   "SELECT id, service, state, attempts, parts, bytes, day, reason FROM items"
+
 /* Version n of the file is what the first n steps have made. */
 static const char *const schema_steps[] = {
     "CREATE TABLE items(seq INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE,"
@@ -44,10 +48,18 @@ static const char *const schema_steps[] = {
     "CREATE TABLE replies(id BLOB PRIMARY KEY, bytes INTEGER NOT NULL, expires INTEGER NOT NULL,"
     " body BLOB NOT NULL);"
     "CREATE INDEX replies_expires ON replies(expires);",
+    /* 3: order per key; state 4 is BEHIND */
+    "DROP INDEX items_handle;"
+    "CREATE INDEX items_key ON items(handle, service) WHERE state <> 3 AND " KEYED ";"
+    "CREATE INDEX items_dead_key ON items(handle) WHERE state = 3 AND " KEYED ";"
+    "CREATE INDEX items_behind ON items(seq) WHERE state = 4;"
+    "UPDATE items SET state = 4 WHERE state <> 3 AND " KEYED " AND EXISTS(SELECT 1 FROM items e"
+    " WHERE e.handle = items.handle AND e.service = items.service AND e.seq < items.seq"
+    " AND e.state <> 3 AND e." KEYED ");",
 };
 enum { SCHEMA_VERSION = DW_COUNT(schema_steps) };
 
-static const char *const sql[Q_COUNT] = {
+const char *const q_sql[Q_COUNT] = {
     [Q_BEGIN] = "BEGIN IMMEDIATE",
     [Q_COMMIT] = "COMMIT",
     [Q_ROLLBACK] = "ROLLBACK",
@@ -61,13 +73,22 @@ static const char *const sql[Q_COUNT] = {
     [Q_SEEN] = "SELECT fp FROM seen WHERE tok = ?1",
     [Q_SEE] = "INSERT OR REPLACE INTO seen(tok, fp, until) VALUES(?1, ?2, ?3)",
     [Q_ITEM] = "SELECT day, attempt, bytes FROM items WHERE id = ?1",
+    [Q_STATE] = "SELECT state, handle, service FROM items WHERE id = ?1",
+    [Q_IN_FRONT] = "SELECT 1 FROM items WHERE handle = ?1 AND service = ?2 AND state <> 3 AND " KEYED
+                   " LIMIT 1",
     /* The fences of an item that is put again after it was done are higher than before. */
     [Q_INSERT] = "INSERT INTO items(id, service, class, handle, attempt, parts, bytes, day, created,"
                  " state, fence, attempts, delays, next_at, reason, body, origin, expires)"
-                 " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0,"
+                 " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?13,"
                  " coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'items'), 0) << 20,"
                  " 0, 0, 0, '', ?10, ?11, ?12)",
-    [Q_PENDING] = "SELECT day FROM items WHERE handle = ?1",
+    [Q_NEXT_OF_KEY] = "UPDATE items SET state = CASE WHEN next_at > ?3 THEN 2 ELSE 0 END"
+                      " WHERE seq = (SELECT seq FROM items WHERE handle = ?1 AND service = ?2"
+                      " AND state <> 3 AND " KEYED " ORDER BY seq LIMIT 1) AND state = 4"
+                      " RETURNING state",
+    [Q_PENDING] = "SELECT day FROM items WHERE handle = ?1 AND state <> 3 AND " KEYED
+                  " UNION ALL"
+                  " SELECT day FROM items WHERE handle = ?1 AND state = 3 AND " KEYED " LIMIT 1",
     [Q_WAKE] = "UPDATE items SET state = 0 WHERE state = 2 AND next_at <= ?1",
     [Q_NEXT] = "SELECT seq, id, fence, attempts, delays, body, origin FROM items"
                " WHERE state = 0 AND service = ?1 AND (expires = 0 OR expires > ?3)"
@@ -78,7 +99,7 @@ static const char *const sql[Q_COUNT] = {
     [Q_READ] = "SELECT p.bytes FROM items i JOIN parts p ON p.attempt = i.attempt"
                " WHERE i.id = ?1 AND i.fence = ?2 AND i.state = 1 AND p.n = ?3",
     [Q_HELD] = "SELECT attempt, bytes, attempts FROM items WHERE id = ?1 AND fence = ?2 AND state = 1",
-    [Q_DELETE] = "DELETE FROM items WHERE id = ?1 RETURNING origin, state",
+    [Q_DELETE] = "DELETE FROM items WHERE id = ?1 RETURNING origin, state, handle, service",
     [Q_ASKED] = "SELECT state, reason, bytes FROM items"
                 " WHERE id = ?1 AND origin = 1 AND expires > ?2",
     [Q_ANSWER] = "INSERT INTO replies(id, bytes, expires, body) VALUES(?1, ?2, ?3, ?4)",
@@ -86,23 +107,26 @@ static const char *const sql[Q_COUNT] = {
     [Q_FORGET_ANSWER] = "DELETE FROM replies WHERE id = ?1 RETURNING bytes",
     [Q_OLD_ITEMS] = "SELECT id, attempt, bytes FROM items"
                     " WHERE expires > 0 AND expires <= ?1 AND origin = 1 LIMIT ?2",
+    [Q_OLD_PUT] = "SELECT id FROM items WHERE expires > 0 AND expires <= ?1"
+                  " AND origin = 2 AND state <> 1 LIMIT ?2",
     [Q_EXPIRE] = "UPDATE items SET state = 3, expires = 0, reason = 'nobody did it in time'"
-                 " WHERE seq IN (SELECT seq FROM items WHERE expires > 0 AND expires <= ?1"
-                 " AND origin = 2 AND state IN (0, 2) LIMIT ?2)",
+                 " WHERE id = ?1 RETURNING handle, service",
     [Q_OLD_ANSWERS] = "SELECT id FROM replies WHERE expires <= ?1 LIMIT ?2",
     [Q_LATER] = "UPDATE items SET state = ?2, attempts = attempts - ?3, delays = delays + 1,"
-                " next_at = ?4, reason = ?5 WHERE id = ?1",
+                " next_at = ?4, reason = ?5 WHERE id = ?1 RETURNING handle, service",
     [Q_OLD_OPEN] = "SELECT attempt FROM open WHERE at < ?1 LIMIT 100",
     [Q_OLD_SEEN] = "DELETE FROM seen WHERE tok IN (SELECT tok FROM seen WHERE until < ?1 LIMIT 1000)",
     [Q_OLDEST_SEEN] = "DELETE FROM seen WHERE tok IN (SELECT tok FROM seen ORDER BY until LIMIT ?1)",
-    [Q_STATES] = "SELECT state, count(*), sum(bytes) FROM items GROUP BY state",
-    [Q_OLDEST] = "SELECT created FROM items WHERE state <> 3 ORDER BY seq LIMIT 1",
-    [Q_LIST] = "SELECT id, service, state, attempts, parts, bytes, day, reason FROM items"
-               " WHERE ?1 < 0 OR state = ?1 ORDER BY seq LIMIT ?2",
-    [Q_SHOW] = "SELECT id, service, state, attempts, parts, bytes, day, reason FROM items"
-               " WHERE id = ?1",
-    [Q_RETRY] = "UPDATE items SET state = 0, attempts = 0, delays = 0, next_at = 0"
-                " WHERE id = ?1 AND state IN (2, 3)",
+    [Q_OLDEST] = "SELECT seq, created FROM items WHERE seq >= ?1 AND state <> 3 ORDER BY seq LIMIT 1",
+    [Q_LIST] = ROW " ORDER BY seq LIMIT ?1",
+    [Q_LIST_STATE + READY] = ROW " WHERE state = 0 ORDER BY service, class, seq LIMIT ?1",
+    [Q_LIST_STATE + LEASED] = ROW " WHERE state = 1 ORDER BY seq LIMIT ?1",
+    [Q_LIST_STATE + DELAYED] = ROW " WHERE state = 2 ORDER BY next_at LIMIT ?1",
+    [Q_LIST_STATE + DEAD] = ROW " WHERE state = 3 ORDER BY seq LIMIT ?1",
+    [Q_LIST_STATE + BEHIND] = ROW " WHERE state = 4 ORDER BY seq LIMIT ?1",
+    [Q_SHOW] = ROW " WHERE id = ?1",
+    [Q_RETRY] = "UPDATE items SET state = ?2, attempts = 0, delays = 0, next_at = 0 WHERE id = ?1"
+                " RETURNING seq",
     [Q_FREE_PAGES] = "PRAGMA freelist_count",
     [Q_SHRINK] = "PRAGMA incremental_vacuum(2000)",
 };
@@ -288,29 +312,29 @@ static enum dw_result recover(struct dw_queue *q, struct dw_error *err)
         sqlite3_free(why);
         return refuse(q, err, "cannot recover; restore the file from a backup or set it aside");
     }
-    if (sqlite3_prepare_v2(q->db,
-                           "SELECT (SELECT count(*) FROM items),"
-                           " (SELECT coalesce(sum(bytes), 0) FROM items),"
-                           " (SELECT coalesce(sum(bytes), 0) FROM open),"
-                           " (SELECT count(*) FROM seen),"
-                           " (SELECT count(*) FROM items WHERE state = 3),"
-                           " (SELECT count(*) FROM items WHERE origin > 0),"
-                           " (SELECT coalesce(sum(bytes), 0) FROM items WHERE origin > 0),"
-                           " (SELECT count(*) FROM replies),"
-                           " (SELECT coalesce(sum(bytes), 0) FROM replies)",
-                           -1, &s, NULL) != SQLITE_OK ||
+    /* One look at each row: nothing is counted while work goes on. */
+    static const char count[] =
+        "SELECT (SELECT coalesce(sum(bytes), 0) FROM open), (SELECT count(*) FROM seen),"
+        " (SELECT count(*) FROM replies), (SELECT coalesce(sum(bytes), 0) FROM replies),"
+        " count(*), coalesce(sum(bytes), 0), coalesce(sum(origin > 0), 0),"
+        " coalesce(sum(bytes * (origin > 0)), 0), coalesce(min(CASE WHEN state <> 3 THEN seq END), 0),"
+        " coalesce(sum(state = 0), 0), coalesce(sum(state = 1), 0), coalesce(sum(state = 2), 0),"
+        " coalesce(sum(state = 3), 0), coalesce(sum(state = 4), 0) FROM items";
+    if (sqlite3_prepare_v2(q->db, count, -1, &s, NULL) != SQLITE_OK ||
         sqlite3_step(s) != SQLITE_ROW)
         return refuse(q, err, "cannot be read; set it aside and start with an empty queue");
-    int64_t kept = sqlite3_column_int64(s, 7), kept_bytes = sqlite3_column_int64(s, 8);
+    int64_t kept = sqlite3_column_int64(s, 2), kept_bytes = sqlite3_column_int64(s, 3);
     q->totals = (struct totals){
-        .items = sqlite3_column_int64(s, 0),
-        .bytes = sqlite3_column_int64(s, 1) + kept_bytes,
-        .open_bytes = sqlite3_column_int64(s, 2),
-        .seen = sqlite3_column_int64(s, 3),
-        .dead = sqlite3_column_int64(s, 4),
-        .guest_items = sqlite3_column_int64(s, 5) + kept,
-        .guest_bytes = sqlite3_column_int64(s, 6) + kept_bytes,
+        .open_bytes = sqlite3_column_int64(s, 0),
+        .seen = sqlite3_column_int64(s, 1),
+        .items = sqlite3_column_int64(s, 4),
+        .bytes = sqlite3_column_int64(s, 5) + kept_bytes,
+        .guest_items = sqlite3_column_int64(s, 6) + kept,
+        .guest_bytes = sqlite3_column_int64(s, 7) + kept_bytes,
+        .oldest = sqlite3_column_int64(s, 8),
     };
+    for (int i = 0; i < STATES; i++)
+        q->totals.states[i] = sqlite3_column_int64(s, 9 + i);
     sqlite3_finalize(s);
     return DW_OK;
 }
@@ -377,7 +401,7 @@ static enum dw_result open_database(struct dw_queue *q, struct dw_error *err)
     if (result == DW_OK)
         result = recover(q, err);
     for (int i = 0; result == DW_OK && i < Q_COUNT; i++)
-        if (sqlite3_prepare_v3(q->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &q->statements[i],
+        if (sqlite3_prepare_v3(q->db, q_sql[i], -1, SQLITE_PREPARE_PERSISTENT, &q->statements[i],
                                NULL) != SQLITE_OK)
             result = refuse(q, err, "is damaged; set it aside and start with an empty queue");
     return result;

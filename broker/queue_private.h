@@ -1,7 +1,8 @@
 /* queue_private.h - what the queue's files share.
  *
  * queue.c takes operations, commits them together and reports; queue_steps.c does each of them inside
- * the transaction; queue_admin.c answers `dengwen queue`; queue_file.c opens, recovers and looks after
+ * the transaction, queue_asked.c those of requests whose reply is kept, queue_sweep.c what goes by
+ * itself; queue_admin.c answers `dengwen queue`; queue_file.c opens, recovers and looks after
  * the file and its disk. */
 #ifndef DW_QUEUE_PRIVATE_H
 #define DW_QUEUE_PRIVATE_H
@@ -13,22 +14,28 @@
 #include <pthread.h>
 #include <sqlite3.h>
 
-enum state { READY = 0, LEASED = 1, DELAYED = 2, DEAD = 3 };
+/* BEHIND: another of the same service and key is in front of it.  Of those that are not dead exactly
+ * one is not BEHIND, and when it goes the one that was put first takes its place: so what may be
+ * claimed is found without looking at what may not, however many of them there are. */
+enum state { READY = 0, LEASED = 1, DELAYED = 2, DEAD = 3, BEHIND = 4, STATES };
 /* Whose an item is: of our own intake; a request of somebody else's program, or an item of one. */
 enum origin { OWN = 0, ASKED = 1, PUT_BY_GUEST = 2 };
 
 enum statement {
     Q_BEGIN, Q_COMMIT, Q_ROLLBACK,
     Q_PART, Q_OPEN, Q_PARTS_OF, Q_FORGET_PARTS, Q_FORGET_OPEN,
-    Q_SEEN, Q_SEE, Q_ITEM, Q_INSERT, Q_PENDING,
+    Q_SEEN, Q_SEE, Q_ITEM, Q_STATE, Q_IN_FRONT, Q_INSERT, Q_NEXT_OF_KEY, Q_PENDING,
     Q_WAKE, Q_NEXT, Q_LEASE, Q_NEXT_AT, Q_READ,
-    Q_ASKED, Q_ANSWER, Q_ANSWERED, Q_FORGET_ANSWER, Q_OLD_ITEMS, Q_OLD_ANSWERS, Q_EXPIRE,
+    Q_ASKED, Q_ANSWER, Q_ANSWERED, Q_FORGET_ANSWER, Q_OLD_ITEMS, Q_OLD_ANSWERS, Q_OLD_PUT, Q_EXPIRE,
     Q_HELD, Q_DELETE, Q_LATER, Q_OLD_OPEN, Q_OLD_SEEN, Q_OLDEST_SEEN,
-    Q_STATES, Q_OLDEST, Q_LIST, Q_SHOW, Q_RETRY, Q_FREE_PAGES, Q_SHRINK, Q_COUNT
+    Q_OLDEST, Q_LIST, Q_LIST_STATE, /* and one for each state */
+    Q_SHOW = Q_LIST_STATE + STATES, Q_RETRY, Q_FREE_PAGES, Q_SHRINK, Q_COUNT
 };
 
 struct totals {
-    int64_t items, bytes, open_bytes, seen, dead;
+    int64_t items, bytes, open_bytes, seen;
+    int64_t states[STATES];
+    int64_t oldest; /* what was put before this one is dead or gone: nobody walks over it twice */
     int64_t guest_items, guest_bytes; /* with the replies that are kept */
 };
 
@@ -62,6 +69,8 @@ struct dw_queue {
 
 /* ---- queue_file.c ---- */
 
+extern const char *const q_sql[Q_COUNT];
+
 void q_close_file(struct dw_queue *q);
 
 /* Nobody knows what is on disk after an I/O error, so it ends the process; the next start recovers. */
@@ -84,8 +93,34 @@ bool q_give_up_reserve(struct dw_queue *q);
 
 void q_do(struct dw_queue *q, struct dw_queue_op *op);
 bool q_refuse_full(struct dw_queue_op *op); /* 503; true */
-void q_delete_item(struct dw_queue *q, const uint8_t id[DW_ID_LEN],
+/* May tell `op` that another item of the same key is ready now. */
+void q_delete_item(struct dw_queue *q, struct dw_queue_op *op, const uint8_t id[DW_ID_LEN],
                    const uint8_t attempt[DW_ID_LEN], int64_t bytes);
+bool q_is_behind(struct dw_queue *q, const struct dw_item_header *h);
+void q_moved(struct dw_queue *q, enum state from, enum state to, int64_t count);
+/* One of that key is not in front any more. */
+void q_next_of_key(struct dw_queue *q, struct dw_queue_op *op, const void *handle,
+                   const char *service);
+/* `klass` and what else the header says, the frames of `op`. */
+void q_insert(struct dw_queue *q, struct dw_queue_op *op, const struct dw_item_header *h,
+              int64_t bytes, enum origin origin, dw_time expires);
+bool q_has_room(struct dw_queue *q, int64_t bytes, bool guest);
+dw_time q_guest_end(const struct dw_queue *q, dw_time now);
+bool q_held(struct dw_queue *q, struct dw_queue_op *op, uint8_t attempt[DW_ID_LEN], int64_t *bytes,
+            int64_t *attempts);
+void q_later(struct dw_queue *q, struct dw_queue_op *op, bool never);
+void q_forget_attempt(struct dw_queue *q, const uint8_t attempt[DW_ID_LEN]);
+void q_pack(const struct dw_frames *frames, struct dw_buf *out);
+bool q_unpack(const void *data, size_t len, struct dw_frames *ret);
+
+/* ---- queue_asked.c, queue_sweep.c ---- */
+
+void q_ask(struct dw_queue *q, struct dw_queue_op *op);
+void q_reply(struct dw_queue *q, struct dw_queue_op *op);
+void q_fetch(struct dw_queue *q, struct dw_queue_op *op);
+void q_forget(struct dw_queue *q, struct dw_queue_op *op);
+void q_forget_answer(struct dw_queue *q, const uint8_t id[DW_ID_LEN]);
+void q_sweep(struct dw_queue *q, struct dw_queue_op *op);
 
 /* ---- queue_admin.c ---- */
 

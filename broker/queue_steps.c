@@ -7,15 +7,11 @@
 #include <stdio.h>
 #include <string.h>
 
-enum {
-    FULL_RETRY_SECONDS = 30,
-    KEEP_PAGES = 4096, /* free ones in the file, for the next items */
-    SWEEP_MAX = 1000,  /* expired ones taken out at once */
-};
+enum { FULL_RETRY_SECONDS = 30 };
 
 /* ---- frames in a row ---- */
 
-static void pack(const struct dw_frames *frames, struct dw_buf *out)
+void q_pack(const struct dw_frames *frames, struct dw_buf *out)
 {
     dw_buf_u32(out, (uint32_t)frames->count);
     for (size_t i = 0; i < frames->count; i++) {
@@ -24,7 +20,7 @@ static void pack(const struct dw_frames *frames, struct dw_buf *out)
     }
 }
 
-static bool unpack(const void *data, size_t len, struct dw_frames *ret)
+bool q_unpack(const void *data, size_t len, struct dw_frames *ret)
 {
     struct dw_reader r = {.rest = DW_SLICE(data, len)};
     struct dw_slice items[1024];
@@ -50,7 +46,7 @@ bool q_refuse_full(struct dw_queue_op *op)
 
 /* ---- operations ---- */
 
-static void forget_attempt(struct dw_queue *q, const uint8_t attempt[DW_ID_LEN])
+void q_forget_attempt(struct dw_queue *q, const uint8_t attempt[DW_ID_LEN])
 {
     sqlite3_stmt *s = q_use(q, Q_FORGET_OPEN);
     q_blob(s, 1, attempt, DW_ID_LEN);
@@ -133,7 +129,7 @@ static bool is_here(struct dw_queue *q, struct dw_queue_op *op)
     }
     sqlite3_reset(s);
     if (here && h->parts && !same_attempt)
-        forget_attempt(q, h->attempt);
+        q_forget_attempt(q, h->attempt);
     return here;
 }
 
@@ -151,7 +147,7 @@ static bool parts_complete(struct dw_queue *q, const struct dw_item_header *h, i
 }
 
 /* Other people's programs have a share of the room, so that none of them can keep a filing out. */
-static bool has_room(struct dw_queue *q, int64_t bytes, bool guest)
+bool q_has_room(struct dw_queue *q, int64_t bytes, bool guest)
 {
     const int64_t max_items = q->config->queue.max_items, max_bytes = q->config->queue.max_bytes;
     const int64_t share = q->config->queue.guest_share_percent;
@@ -161,17 +157,53 @@ static bool has_room(struct dw_queue *q, int64_t bytes, bool guest)
                       q->totals.guest_bytes + bytes <= max_bytes / 100 * share);
 }
 
-static dw_time guest_end(const struct dw_queue *q, dw_time now)
+dw_time q_guest_end(const struct dw_queue *q, dw_time now)
 {
     return now + q->config->queue.guest_hours * 3600000;
 }
 
-static void insert(struct dw_queue *q, struct dw_queue_op *op, const struct dw_item_header *h,
-                   int64_t bytes, enum origin origin, dw_time expires)
+void q_moved(struct dw_queue *q, enum state from, enum state to, int64_t count)
 {
+    q->totals.states[from] -= count;
+    q->totals.states[to] += count;
+}
+
+/* Is one that is not dead in front of whatever comes now with that key? */
+bool q_is_behind(struct dw_queue *q, const struct dw_item_header *h)
+{
+    if (dw_all_zero(h->handle, DW_ID_LEN) || DW_BUG("key-without-order"))
+        return false;
+    sqlite3_stmt *s = q_use(q, Q_IN_FRONT);
+    q_blob(s, 1, h->handle, DW_ID_LEN);
+    sqlite3_bind_text(s, 2, h->service, -1, SQLITE_STATIC);
+    bool found = q_step(q, s) == SQLITE_ROW;
+    sqlite3_reset(s);
+    return found;
+}
+
+void q_next_of_key(struct dw_queue *q, struct dw_queue_op *op, const void *handle,
+                   const char *service)
+{
+    if (dw_all_zero(handle, DW_ID_LEN) || DW_BUG("next-of-key-forgotten"))
+        return;
+    sqlite3_stmt *s = q_use(q, Q_NEXT_OF_KEY);
+    q_blob(s, 1, handle, DW_ID_LEN);
+    sqlite3_bind_text(s, 2, service, -1, SQLITE_STATIC);
+    q_number(s, 3, op->now);
+    while (q_step(q, s) == SQLITE_ROW) {
+        q_moved(q, BEHIND, (enum state)sqlite3_column_int(s, 0), 1);
+        op->released = true;
+    }
+    sqlite3_reset(s);
+}
+
+void q_insert(struct dw_queue *q, struct dw_queue_op *op, const struct dw_item_header *h,
+              int64_t bytes, enum origin origin, dw_time expires)
+{
+    enum state state = q_is_behind(q, h) ? BEHIND : READY;
     DW_AUTO_BUF body = {0};
     dw_buf_init(&body, SIZE_MAX / 2);
-    pack(&op->frames, &body);
+    q_pack(&op->frames, &body);
     op->day = dw_day_of(op->now);
     sqlite3_stmt *s = q_use(q, Q_INSERT);
     q_blob(s, 1, h->id, DW_ID_LEN);
@@ -186,8 +218,10 @@ static void insert(struct dw_queue *q, struct dw_queue_op *op, const struct dw_i
     q_blob(s, 10, body.data, body.len);
     q_number(s, 11, origin);
     q_number(s, 12, expires);
+    q_number(s, 13, state);
     q_run(q, s);
     q->totals.items++;
+    q->totals.states[state]++;
     q->totals.bytes += bytes;
     if (origin != OWN) {
         q->totals.guest_items++;
@@ -204,7 +238,7 @@ static void do_close(struct dw_queue *q, struct dw_queue_op *op)
     if (before == OTHER_PAYLOAD) {
         op->status = 422;
         if (h->parts)
-            forget_attempt(q, h->attempt);
+            q_forget_attempt(q, h->attempt);
         return;
     }
     if (is_here(q, op))
@@ -215,16 +249,16 @@ static void do_close(struct dw_queue *q, struct dw_queue_op *op)
         op->status = 200;
         return;
     }
-    if (!has_room(q, bytes, op->guest)) {
+    if (!q_has_room(q, bytes, op->guest)) {
         q_refuse_full(op);
         return;
     }
     if (!parts_complete(q, h, &bytes)) {
         op->status = 409;
-        forget_attempt(q, h->attempt);
+        q_forget_attempt(q, h->attempt);
         return;
     }
-    insert(q, op, h, bytes, op->guest ? PUT_BY_GUEST : OWN, op->guest ? guest_end(q, op->now) : 0);
+    q_insert(q, op, h, bytes, op->guest ? PUT_BY_GUEST : OWN, op->guest ? q_guest_end(q, op->now) : 0);
     if (h->parts) { /* the parts stay; they are no longer an unfinished upload */
         sqlite3_stmt *s = q_use(q, Q_FORGET_OPEN);
         q_blob(s, 1, h->attempt, DW_ID_LEN);
@@ -252,6 +286,7 @@ static void do_claim(struct dw_queue *q, struct dw_queue_op *op)
     sqlite3_stmt *s = q_use(q, Q_WAKE);
     q_number(s, 1, op->now);
     q_run(q, s);
+    q_moved(q, DELAYED, READY, sqlite3_changes(q->db));
     op->items = dw_alloc(op->n * sizeof *op->items);
     int64_t *rows = dw_alloc(op->n * sizeof *rows);
     s = q_use(q, Q_NEXT);
@@ -260,7 +295,7 @@ static void do_claim(struct dw_queue *q, struct dw_queue_op *op)
     q_number(s, 3, op->now);
     while (op->items_count < op->n && q_step(q, s) == SQLITE_ROW) {
         struct dw_queue_item *item = &op->items[op->items_count];
-        if (!unpack(sqlite3_column_blob(s, 5), (size_t)sqlite3_column_bytes(s, 5), &item->frames))
+        if (!q_unpack(sqlite3_column_blob(s, 5), (size_t)sqlite3_column_bytes(s, 5), &item->frames))
             q_io_failed(q, "an item that cannot be unpacked");
         rows[op->items_count] = sqlite3_column_int64(s, 0);
         q_take(q, s, 1, item->id, DW_ID_LEN);
@@ -276,6 +311,7 @@ static void do_claim(struct dw_queue *q, struct dw_queue_op *op)
         q_number(s, 1, rows[i]);
         q_run(q, s);
     }
+    q_moved(q, READY, LEASED, (int64_t)op->items_count);
     dw_free(rows);
     s = q_use(q, Q_NEXT_AT);
     if (q_step(q, s) == SQLITE_ROW)
@@ -301,8 +337,8 @@ static void do_read(struct dw_queue *q, struct dw_queue_op *op)
 }
 
 /* The lease the operation speaks of, if it still holds. */
-static bool held(struct dw_queue *q, struct dw_queue_op *op, uint8_t attempt[DW_ID_LEN],
-                 int64_t *bytes, int64_t *attempts)
+bool q_held(struct dw_queue *q, struct dw_queue_op *op, uint8_t attempt[DW_ID_LEN], int64_t *bytes,
+            int64_t *attempts)
 {
     sqlite3_stmt *s = q_use(q, Q_HELD);
     q_blob(s, 1, op->id, DW_ID_LEN);
@@ -318,19 +354,41 @@ static bool held(struct dw_queue *q, struct dw_queue_op *op, uint8_t attempt[DW_
     return holds;
 }
 
-void q_delete_item(struct dw_queue *q, const uint8_t id[DW_ID_LEN],
+/* Handle and service of a row that is read: they outlive its statement. */
+struct key {
+    uint8_t handle[DW_ID_LEN];
+    char service[DW_SERVICE_MAX + 1];
+};
+
+static struct key key_at(sqlite3_stmt *s, int column)
+{
+    struct key key = {.service = ""};
+    if (sqlite3_column_bytes(s, column) == DW_ID_LEN)
+        memcpy(key.handle, sqlite3_column_blob(s, column), DW_ID_LEN);
+    snprintf(key.service, sizeof key.service, "%s",
+             (const char *)sqlite3_column_text(s, column + 1));
+    return key;
+}
+
+void q_delete_item(struct dw_queue *q, struct dw_queue_op *op, const uint8_t id[DW_ID_LEN],
                    const uint8_t attempt[DW_ID_LEN], int64_t bytes)
 {
     enum origin origin = OWN;
+    enum state state = DEAD;
+    struct key key;
     sqlite3_stmt *s = q_use(q, Q_DELETE);
     q_blob(s, 1, id, DW_ID_LEN);
     if (q_step(q, s) == SQLITE_ROW) {
         origin = (enum origin)sqlite3_column_int(s, 0);
-        q->totals.dead -= sqlite3_column_int(s, 1) == DEAD;
+        state = (enum state)sqlite3_column_int(s, 1);
+        key = key_at(s, 2);
+        q->totals.states[state]--;
     }
     sqlite3_reset(s);
+    if (state != DEAD && state != BEHIND)
+        q_next_of_key(q, op, key.handle, key.service);
     if (!dw_all_zero(attempt, DW_ID_LEN))
-        forget_attempt(q, attempt);
+        q_forget_attempt(q, attempt);
     q->totals.items--;
     q->totals.bytes -= bytes;
     if (origin != OWN) {
@@ -343,15 +401,15 @@ static void do_done(struct dw_queue *q, struct dw_queue_op *op)
 {
     uint8_t attempt[DW_ID_LEN];
     int64_t bytes, attempts;
-    if (held(q, op, attempt, &bytes, &attempts))
-        q_delete_item(q, op->id, attempt, bytes);
+    if (q_held(q, op, attempt, &bytes, &attempts))
+        q_delete_item(q, op, op->id, attempt, bytes);
 }
 
-static void do_later(struct dw_queue *q, struct dw_queue_op *op, bool never)
+void q_later(struct dw_queue *q, struct dw_queue_op *op, bool never)
 {
     uint8_t attempt[DW_ID_LEN];
     int64_t bytes, attempts;
-    if (!held(q, op, attempt, &bytes, &attempts))
+    if (!q_held(q, op, attempt, &bytes, &attempts))
         return;
     bool dead = never || (op->counted && attempts >= q->config->queue.max_attempts);
     sqlite3_stmt *s = q_use(q, Q_LATER);
@@ -360,9 +418,13 @@ static void do_later(struct dw_queue *q, struct dw_queue_op *op, bool never)
     q_number(s, 3, !dead && !op->counted);
     q_number(s, 4, DW_BUG("later-is-never") ? INT64_MAX : op->at);
     sqlite3_bind_text(s, 5, op->reason, -1, SQLITE_STATIC);
-    q_run(q, s);
+    struct key key = {.service = ""};
+    while (q_step(q, s) == SQLITE_ROW)
+        key = key_at(s, 0);
+    sqlite3_reset(s);
+    q_moved(q, LEASED, dead ? DEAD : DELAYED, 1);
     if (dead) {
-        q->totals.dead++;
+        q_next_of_key(q, op, key.handle, key.service);
         dw_log(DW_ERROR, "queue.dead",
                "an item became a dead letter: %s; see `dengwen queue list "
                "dead`",
@@ -370,190 +432,9 @@ static void do_later(struct dw_queue *q, struct dw_queue_op *op, bool never)
     }
 }
 
-/* ---- requests whose reply is kept ---- */
-
-static void do_ask(struct dw_queue *q, struct dw_queue_op *op)
-{
-    struct dw_item_header h = {.klass = 1};
-    if (!has_room(q, (int64_t)op->frames.bytes, true)) {
-        q_refuse_full(op);
-        return;
-    }
-    memcpy(h.id, op->id, DW_ID_LEN);
-    memcpy(h.handle, op->id, DW_ID_LEN);
-    memcpy(h.service, op->service, sizeof h.service);
-    insert(q, op, &h, (int64_t)op->frames.bytes, ASKED, guest_end(q, op->now));
-}
-
-/* The request gives its room to the reply. */
-static void do_reply(struct dw_queue *q, struct dw_queue_op *op)
-{
-    static const uint8_t no_attempt[DW_ID_LEN];
-    uint8_t attempt[DW_ID_LEN];
-    int64_t request_bytes, attempts, bytes = (int64_t)op->frames.bytes;
-    if (!held(q, op, attempt, &request_bytes, &attempts))
-        return;
-    const struct totals *t = &q->totals;
-    int64_t max_bytes = q->config->queue.max_bytes;
-    if (t->bytes - request_bytes + bytes > max_bytes ||
-        t->guest_bytes - request_bytes + bytes >
-            max_bytes / 100 * q->config->queue.guest_share_percent) {
-        snprintf(op->reason, sizeof op->reason, "no room for the reply");
-        do_later(q, op, true);
-        return;
-    }
-    q_delete_item(q, op->id, no_attempt, request_bytes);
-    DW_AUTO_BUF body = {0};
-    dw_buf_init(&body, SIZE_MAX / 2);
-    pack(&op->frames, &body);
-    sqlite3_stmt *s = q_use(q, Q_ANSWER);
-    q_blob(s, 1, op->id, DW_ID_LEN);
-    q_number(s, 2, bytes);
-    q_number(s, 3, guest_end(q, op->now));
-    q_blob(s, 4, body.data, body.len);
-    q_run(q, s);
-    q->totals.bytes += bytes;
-    q->totals.guest_bytes += bytes;
-    q->totals.guest_items++;
-}
-
-static void do_fetch(struct dw_queue *q, struct dw_queue_op *op)
-{
-    sqlite3_stmt *s = q_use(q, Q_ANSWERED);
-    q_blob(s, 1, op->id, DW_ID_LEN);
-    q_number(s, 2, op->now);
-    op->status = 400;
-    if (q_step(q, s) == SQLITE_ROW) {
-        if (!unpack(sqlite3_column_blob(s, 0), (size_t)sqlite3_column_bytes(s, 0), &op->frames))
-            q_io_failed(q, "a reply that cannot be unpacked");
-        op->status = 200;
-    }
-    sqlite3_reset(s);
-    if (op->status == 200)
-        return;
-    s = q_use(q, Q_ASKED);
-    q_blob(s, 1, op->id, DW_ID_LEN);
-    q_number(s, 2, op->now);
-    if (q_step(q, s) == SQLITE_ROW) {
-        op->status = sqlite3_column_int(s, 0) == DEAD ? 500 : 300;
-        if (op->status == 500)
-            op->text = dw_strdup(q_text(s, 1));
-    }
-    sqlite3_reset(s);
-}
-
-static void forget_answer(struct dw_queue *q, const uint8_t id[DW_ID_LEN])
-{
-    sqlite3_stmt *s = q_use(q, Q_FORGET_ANSWER);
-    q_blob(s, 1, id, DW_ID_LEN);
-    if (q_step(q, s) == SQLITE_ROW) {
-        int64_t bytes = sqlite3_column_int64(s, 0);
-        q->totals.bytes -= bytes;
-        q->totals.guest_bytes -= bytes;
-        q->totals.guest_items--;
-    }
-    sqlite3_reset(s);
-}
-
-static void do_forget(struct dw_queue *q, struct dw_queue_op *op)
-{
-    static const uint8_t no_attempt[DW_ID_LEN];
-    int64_t bytes = -1;
-    sqlite3_stmt *s = q_use(q, Q_ASKED);
-    q_blob(s, 1, op->id, DW_ID_LEN);
-    q_number(s, 2, 0);
-    if (q_step(q, s) == SQLITE_ROW)
-        bytes = sqlite3_column_int64(s, 2);
-    sqlite3_reset(s);
-    if (bytes >= 0) /* whoever has it in hand finds the lease gone */
-        q_delete_item(q, op->id, no_attempt, bytes);
-    forget_answer(q, op->id);
-    op->status = 200;
-}
-
-/* ---- sweeping ---- */
-
-struct old {
-    uint8_t id[DW_ID_LEN], attempt[DW_ID_LEN];
-    int64_t bytes;
-};
-
-static size_t read_old(struct dw_queue *q, enum statement which, dw_time now, struct old *old)
-{
-    size_t count = 0;
-    sqlite3_stmt *s = q_use(q, which);
-    q_number(s, 1, now);
-    q_number(s, 2, SWEEP_MAX);
-    while (count < SWEEP_MAX && q_step(q, s) == SQLITE_ROW) {
-        struct old *o = &old[count++];
-        q_take(q, s, 0, o->id, DW_ID_LEN);
-        if (which != Q_OLD_ITEMS)
-            continue;
-        q_take(q, s, 1, o->attempt, DW_ID_LEN);
-        o->bytes = sqlite3_column_int64(s, 2);
-    }
-    sqlite3_reset(s);
-    return count;
-}
-
-/* A request and its reply go, as whoever asked knew; an item that was put becomes a dead letter, as
- * nobody else would tell. */
-static void forget_expired(struct dw_queue *q, dw_time now)
-{
-    struct old *old = dw_alloc(SWEEP_MAX * sizeof *old);
-    size_t count = read_old(q, Q_OLD_ITEMS, now, old);
-    for (size_t i = 0; i < count; i++)
-        q_delete_item(q, old[i].id, old[i].attempt, old[i].bytes);
-    *dw_metric_named("dengwen_queue_expired_total") += (long)count;
-    count = read_old(q, Q_OLD_ANSWERS, now, old);
-    for (size_t i = 0; i < count; i++)
-        forget_answer(q, old[i].id);
-    dw_free(old);
-    sqlite3_stmt *s = q_use(q, Q_EXPIRE);
-    q_number(s, 1, now);
-    q_number(s, 2, SWEEP_MAX);
-    q_run(q, s);
-    q->totals.dead += sqlite3_changes(q->db);
-}
-
-/* Gives room that items no longer need back to the disk, a little at a time. */
-static void shrink(struct dw_queue *q)
-{
-    sqlite3_stmt *s = q_use(q, Q_FREE_PAGES);
-    int64_t free_pages = q_step(q, s) == SQLITE_ROW ? sqlite3_column_int64(s, 0) : 0;
-    sqlite3_reset(s);
-    if (free_pages > (q->reserve_held ? KEEP_PAGES : 0))
-        q_run(q, q_use(q, Q_SHRINK));
-}
-
-static void do_sweep(struct dw_queue *q, struct dw_queue_op *op)
-{
-    uint8_t old[100][DW_ID_LEN];
-    size_t count = 0;
-    sqlite3_stmt *s = q_use(q, Q_OLD_OPEN);
-    q_number(s, 1, op->now - q->config->queue.open_ttl_seconds * 1000);
-    while (count < DW_COUNT(old) && q_step(q, s) == SQLITE_ROW)
-        q_take(q, s, 0, old[count++], DW_ID_LEN);
-    sqlite3_reset(s);
-    for (size_t i = 0; i < count; i++)
-        forget_attempt(q, old[i]);
-    s = q_use(q, Q_OLD_SEEN);
-    q_number(s, 1, op->now);
-    q_run(q, s);
-    q->totals.seen -= sqlite3_changes(q->db);
-    if (q->totals.seen > q->config->queue.seen_max) {
-        s = q_use(q, Q_OLDEST_SEEN);
-        q_number(s, 1, q->totals.seen - q->config->queue.seen_max);
-        q_run(q, s);
-        q->totals.seen -= sqlite3_changes(q->db);
-    }
-    forget_expired(q, op->now);
-    shrink(q);
-    op->status = 200;
-}
-
 void q_do(struct dw_queue *q, struct dw_queue_op *op)
 {
+    op->released = false;
     switch (op->kind) {
     case DW_QUEUE_PART:
         do_part(q, op);
@@ -574,25 +455,25 @@ void q_do(struct dw_queue *q, struct dw_queue_op *op)
         do_done(q, op);
         break;
     case DW_QUEUE_LATER:
-        do_later(q, op, false);
+        q_later(q, op, false);
         break;
     case DW_QUEUE_DEAD:
-        do_later(q, op, true);
+        q_later(q, op, true);
         break;
     case DW_QUEUE_SWEEP:
-        do_sweep(q, op);
+        q_sweep(q, op);
         break;
     case DW_QUEUE_ASK:
-        do_ask(q, op);
+        q_ask(q, op);
         break;
     case DW_QUEUE_REPLY:
-        do_reply(q, op);
+        q_reply(q, op);
         break;
     case DW_QUEUE_FETCH:
-        do_fetch(q, op);
+        q_fetch(q, op);
         break;
     case DW_QUEUE_FORGET:
-        do_forget(q, op);
+        q_forget(q, op);
         break;
     case DW_QUEUE_ADMIN:
         q_admin(q, op);

@@ -7,6 +7,10 @@
  * An I/O or fsync error ends the process (exit 70): the next start recovers from the file.
  *
  * Life of an item: open parts -> close -> ready -> leased -> done (deleted) | delayed -> ready | dead.
+ * Order per key: of the items of one service with the same key (the header's handle; all zero is
+ * none) one is in the hands of workers, the one that was put first, whatever its class; a later one
+ * waits behind it until it is done or dead.  A dead letter that is revived goes behind the one that is
+ * in front then.
  * A request (ASK) is an item too; when it is done its reply lies apart until FORGET or its time is
  * over.  A part is invisible and its item does not exist until "close" has committed.  Leases die with the
  * broker: opening the file makes leased items ready again, with their fence and attempts kept. */
@@ -67,6 +71,7 @@ struct dw_queue_op {
     dw_day day;
     struct dw_queue_item *items; /* CLAIM */
     size_t items_count;
+    bool released;   /* another item of the same key is ready now; `service`, if known, has it */
     dw_time next_at; /* CLAIM: when the earliest delayed item comes due; 0 for none */
     char *text;      /* ADMIN, FETCH */
 };

@@ -314,7 +314,7 @@ static bool drains(struct dw_queue *q)
         ok &= claim->status == 200;
         dw_queue_op_free(claim);
     }
-    return ok && q->totals.items - q->totals.dead == 0;
+    return ok && q->totals.items - q->totals.states[DEAD] == 0;
 }
 
 /* NULL when the file is right, else what is wrong with it. */

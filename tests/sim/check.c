@@ -51,6 +51,22 @@ void check_arrived(struct sim *s, const struct dw_frames *frames)
     s->waiting_bytes += (int64_t)c->bytes + 8;
 }
 
+static bool is_queued(struct sim *s, int filing, bool dead)
+{
+    sqlite3_stmt *q;
+    uint8_t id[DW_ID_LEN];
+    bool there = false;
+    filing_id(filing, 0, id);
+    if (sqlite3_prepare_v2(s->queue->db, "SELECT 1 FROM items WHERE id = ?1 AND (state = 3) = ?2",
+                           -1, &q, NULL) != SQLITE_OK)
+        return false;
+    sqlite3_bind_blob(q, 1, id, sizeof id, SQLITE_STATIC);
+    sqlite3_bind_int(q, 2, dead);
+    there = sqlite3_step(q) == SQLITE_ROW;
+    sqlite3_finalize(q);
+    return there;
+}
+
 static void handed_out(struct sim *s, const struct dw_mdp_message *m, uint32_t conn)
 {
     uint8_t id[DW_ID_LEN];
@@ -71,6 +87,10 @@ static void handed_out(struct sim *s, const struct dw_mdp_message *m, uint32_t c
     if (fence <= s->filings[filing].fence)
         check_fail(s, "no lease is given twice with the same fence");
     s->filings[filing].fence = fence;
+    /* Those before it of its key were acknowledged before it was put. */
+    for (int i = 0; i < filing; i++)
+        if (key_of(i) == key_of(filing) && !s->filings[i].cases && !is_queued(s, i, true))
+            check_fail(s, "items of one key come in the order they were put");
 }
 
 void check_sent(struct sim *s, const struct dw_peer *to, const struct dw_frames *frames)
@@ -121,22 +141,6 @@ void check_stored(struct sim *s, int filing)
         check_fail(s, "what was acknowledged is done once");
 }
 
-static bool is_queued(struct sim *s, int filing, bool dead)
-{
-    sqlite3_stmt *q;
-    uint8_t id[DW_ID_LEN];
-    bool there = false;
-    filing_id(filing, 0, id);
-    if (sqlite3_prepare_v2(s->queue->db, "SELECT 1 FROM items WHERE id = ?1 AND (state = 3) = ?2",
-                           -1, &q, NULL) != SQLITE_OK)
-        return false;
-    sqlite3_bind_blob(q, 1, id, sizeof id, SQLITE_STATIC);
-    sqlite3_bind_int(q, 2, dead);
-    there = sqlite3_step(q) == SQLITE_ROW;
-    sqlite3_finalize(q);
-    return there;
-}
-
 void check_reopened(struct sim *s)
 {
     for (int i = 0; i < FILINGS; i++)
@@ -163,7 +167,7 @@ bool check_done(struct sim *s)
         if (s->peers[i].filing < FILINGS)
             return false;
     return s->up && !s->busy && s->mono > FAULTS_MS + SETTLED_MS &&
-           s->queue->totals.items == s->queue->totals.dead;
+           s->queue->totals.items == s->queue->totals.states[DEAD];
 }
 
 void check_end(struct sim *s)

@@ -23,6 +23,12 @@ void filing_id(int filing, uint32_t variant, uint8_t id[DW_ID_LEN])
     id[1] = 0xf1;
 }
 
+/* Filings of one intake, which puts them one after the other. */
+int key_of(int filing)
+{
+    return filing % KEYS;
+}
+
 int filing_of(const uint8_t id[DW_ID_LEN])
 {
     int filing = id[2] - 0x30;
@@ -99,7 +105,7 @@ static void send_close(struct sim *s, struct peer *p)
     filing_id(p->filing, DW_BUG("new-id-on-retry") ? p->tries : 0, h.id);
     if (h.parts)
         memcpy(h.attempt, p->attempt, DW_ID_LEN);
-    memset(h.handle, 0x70 + p->filing, DW_ID_LEN);
+    memset(h.handle, 0x70 + key_of(p->filing), DW_ID_LEN);
     memset(h.tok, 0x50 + p->filing, DW_ID_LEN);
     memset(h.fp, 0x60 + p->filing, DW_FP_LEN);
     snprintf(h.service, sizeof h.service, "filing");

@@ -16,6 +16,7 @@
 enum {
     FILINGS = 8,
     INTAKES = 2,
+    KEYS = 4, /* a multiple of INTAKES */
     WORKERS = 3, /* the last one serves calls, the others filings */
     CALLERS = 1,
     PEERS = INTAKES + WORKERS + CALLERS,
@@ -147,6 +148,7 @@ void peer_lost(struct sim *s, struct peer *p, struct conn *c);
 /* Variant 0 is the id; others exist only where an intake is wrong on purpose. */
 void filing_id(int filing, uint32_t variant, uint8_t id[DW_ID_LEN]);
 int filing_of(const uint8_t id[DW_ID_LEN]);
+int key_of(int filing);
 
 /* ---- check.c ---- */
 

@@ -76,7 +76,7 @@ int main(int argc, char **argv)
 {
     static const struct argp_child children[] = {{&tool_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {
-        NULL, parse_option, "list [ready|leased|delayed|dead]\nstats\nshow ID\nretry ID\ndrop ID",
+        NULL, parse_option, "list [ready|leased|delayed|dead|behind]\nstats\nshow ID\nretry ID\ndrop ID",
         "Shows the broker's queue and its dead letters, and revives or drops dead ones.\v"
         "A dead letter is a filing that could not be verified or failed too often: its reporter "
         "still reads \"received\". Find out why before you drop one; nothing brings it back.",
