@@ -110,6 +110,12 @@ static const struct setting settings[] = {
       "share of max_items and max_bytes for items and replies of other people's programs"),
     N("queue.guest_hours", queue.guest_hours, "168", 1, 8760,
       "until a request kept for another program, or its reply, is forgotten"),
+    N("queue.slow_percent", queue.slow_percent, "80", 1, 100,
+      "of its limits, from which bulk work is told to wait"),
+    N("queue.retry_min_seconds", queue.retry_min_seconds, "2", 1, 3600,
+      "the shortest time a sender is told to wait"),
+    N("queue.retry_max_seconds", queue.retry_max_seconds, "120", 1, 86400,
+      "the longest, and what is told while nothing leaves the queue"),
 
     HTTP("web", web.http, "127.0.0.1:8080", "24"),
     N("web.max_files", web.max_files, "10", 0, 100, "files of a filing"),
@@ -465,6 +471,8 @@ static void check(struct reading *r)
     if (c->notify.lease_seconds <= DW_NOTIFY_CONVERSATIONS * c->notify.timeout_seconds)
         complain(r, 0, "notify.lease_seconds",
                  "expected more than three times notify.timeout_seconds");
+    if (c->queue.retry_min_seconds > c->queue.retry_max_seconds)
+        complain(r, 0, "queue.retry_min_seconds", "expected at most queue.retry_max_seconds");
     check_endpoints(r, "broker.bind", &c->broker.bind);
     check_endpoints(r, "broker.guests", &c->broker.guests);
     if (c->broker.bind.count + c->broker.guests.count > DW_BROKER_ADDRESSES_MAX)

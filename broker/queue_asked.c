@@ -7,10 +7,8 @@
 void q_ask(struct dw_queue *q, struct dw_queue_op *op)
 {
     struct dw_item_header h = {.klass = 1};
-    if (!q_has_room(q, (int64_t)op->frames.bytes, true)) {
-        q_refuse_full(op);
+    if (!q_has_room(q, op, (int64_t)op->frames.bytes, true, true))
         return;
-    }
     memcpy(h.id, op->id, DW_ID_LEN);
     memcpy(h.handle, op->id, DW_ID_LEN);
     memcpy(h.service, op->service, sizeof h.service);
@@ -74,12 +72,13 @@ void q_fetch(struct dw_queue *q, struct dw_queue_op *op)
     sqlite3_reset(s);
 }
 
-void q_forget_answer(struct dw_queue *q, const uint8_t id[DW_ID_LEN])
+void q_forget_answer(struct dw_queue *q, dw_time now, const uint8_t id[DW_ID_LEN])
 {
     sqlite3_stmt *s = q_use(q, Q_FORGET_ANSWER);
     q_blob(s, 1, id, DW_ID_LEN);
     if (q_step(q, s) == SQLITE_ROW) {
         int64_t bytes = sqlite3_column_int64(s, 0);
+        q_drained(q, now, 1, bytes);
         q->totals.bytes -= bytes;
         q->totals.guest_bytes -= bytes;
         q->totals.guest_items--;
@@ -99,7 +98,7 @@ void q_forget(struct dw_queue *q, struct dw_queue_op *op)
     sqlite3_reset(s);
     if (bytes >= 0) /* whoever has it in hand finds the lease gone */
         q_delete_item(q, op, op->id, no_attempt, bytes);
-    q_forget_answer(q, op->id);
+    q_forget_answer(q, op->now, op->id);
     op->status = 200;
 }
 

@@ -2,7 +2,7 @@
  *
  * queue.c takes operations, commits them together and reports; queue_steps.c does each of them inside
  * the transaction, queue_asked.c those of requests whose reply is kept, queue_sweep.c what goes by
- * itself; queue_admin.c answers `dengwen queue`; queue_file.c opens, recovers and looks after
+ * itself; queue_room.c says how much may wait; queue_admin.c answers `dengwen queue`; queue_file.c opens, recovers and looks after
  * the file and its disk. */
 #ifndef DW_QUEUE_PRIVATE_H
 #define DW_QUEUE_PRIVATE_H
@@ -39,12 +39,20 @@ struct totals {
     int64_t guest_items, guest_bytes; /* with the replies that are kept */
 };
 
+/* What left the queue lately, in a window of time and the one before. */
+struct drain {
+    dw_time began;
+    int64_t items, bytes;
+    int64_t before_items, before_bytes, before_ms;
+};
+
 struct dw_queue {
     const struct dw_config *config;
     char *path;
     sqlite3 *db;
     sqlite3_stmt *statements[Q_COUNT];
     struct totals totals;
+    struct drain drain;
     struct dw_histogram commit_time, batch_size;
     int64_t told_at; /* monotonic: when the gauges were last brought up to date */
     int64_t free_checked_at;
@@ -104,7 +112,6 @@ void q_next_of_key(struct dw_queue *q, struct dw_queue_op *op, const void *handl
 /* `klass` and what else the header says, the frames of `op`. */
 void q_insert(struct dw_queue *q, struct dw_queue_op *op, const struct dw_item_header *h,
               int64_t bytes, enum origin origin, dw_time expires);
-bool q_has_room(struct dw_queue *q, int64_t bytes, bool guest);
 dw_time q_guest_end(const struct dw_queue *q, dw_time now);
 bool q_held(struct dw_queue *q, struct dw_queue_op *op, uint8_t attempt[DW_ID_LEN], int64_t *bytes,
             int64_t *attempts);
@@ -113,13 +120,20 @@ void q_forget_attempt(struct dw_queue *q, const uint8_t attempt[DW_ID_LEN]);
 void q_pack(const struct dw_frames *frames, struct dw_buf *out);
 bool q_unpack(const void *data, size_t len, struct dw_frames *ret);
 
+/* ---- queue_room.c ---- */
+
+/* Else `op` is refused with a time. */
+bool q_has_room(struct dw_queue *q, struct dw_queue_op *op, int64_t bytes, bool guest, bool bulk);
+/* So much has left: from this the times are told. */
+void q_drained(struct dw_queue *q, dw_time now, int64_t items, int64_t bytes);
+
 /* ---- queue_asked.c, queue_sweep.c ---- */
 
 void q_ask(struct dw_queue *q, struct dw_queue_op *op);
 void q_reply(struct dw_queue *q, struct dw_queue_op *op);
 void q_fetch(struct dw_queue *q, struct dw_queue_op *op);
 void q_forget(struct dw_queue *q, struct dw_queue_op *op);
-void q_forget_answer(struct dw_queue *q, const uint8_t id[DW_ID_LEN]);
+void q_forget_answer(struct dw_queue *q, dw_time now, const uint8_t id[DW_ID_LEN]);
 void q_sweep(struct dw_queue *q, struct dw_queue_op *op);
 
 /* ---- queue_admin.c ---- */

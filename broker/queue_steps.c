@@ -146,17 +146,6 @@ static bool parts_complete(struct dw_queue *q, const struct dw_item_header *h, i
     return complete;
 }
 
-/* Other people's programs have a share of the room, so that none of them can keep a filing out. */
-bool q_has_room(struct dw_queue *q, int64_t bytes, bool guest)
-{
-    const int64_t max_items = q->config->queue.max_items, max_bytes = q->config->queue.max_bytes;
-    const int64_t share = q->config->queue.guest_share_percent;
-    if (q_disk_is_low(q) || q->totals.items >= max_items || q->totals.bytes + bytes > max_bytes)
-        return false;
-    return !guest || (q->totals.guest_items < max_items * share / 100 &&
-                      q->totals.guest_bytes + bytes <= max_bytes / 100 * share);
-}
-
 dw_time q_guest_end(const struct dw_queue *q, dw_time now)
 {
     return now + q->config->queue.guest_hours * 3600000;
@@ -249,10 +238,8 @@ static void do_close(struct dw_queue *q, struct dw_queue_op *op)
         op->status = 200;
         return;
     }
-    if (!q_has_room(q, bytes, op->guest)) {
-        q_refuse_full(op);
+    if (!q_has_room(q, op, bytes, op->guest, h->klass != 0))
         return;
-    }
     if (!parts_complete(q, h, &bytes)) {
         op->status = 409;
         q_forget_attempt(q, h->attempt);
@@ -389,6 +376,7 @@ void q_delete_item(struct dw_queue *q, struct dw_queue_op *op, const uint8_t id[
         q_next_of_key(q, op, key.handle, key.service);
     if (!dw_all_zero(attempt, DW_ID_LEN))
         q_forget_attempt(q, attempt);
+    q_drained(q, op->now, 1, bytes);
     q->totals.items--;
     q->totals.bytes -= bytes;
     if (origin != OWN) {

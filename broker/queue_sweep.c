@@ -66,7 +66,7 @@ static void forget_expired(struct dw_queue *q, struct dw_queue_op *op)
     *dw_metric_named("dengwen_queue_expired_total") += (long)count;
     count = read_old(q, Q_OLD_ANSWERS, now, old);
     for (size_t i = 0; i < count; i++)
-        q_forget_answer(q, old[i].id);
+        q_forget_answer(q, now, old[i].id);
     count = read_old(q, Q_OLD_PUT, now, old);
     for (size_t i = 0; i < count; i++)
         kill_expired(q, op, old[i].id);

@@ -61,6 +61,7 @@ struct dw_config {
         int64_t lease_seconds, max_attempts, backoff_ms, backoff_max_ms;
         int64_t seen_hours, seen_max, batch_max;
         int64_t guest_share_percent, guest_hours;
+        int64_t slow_percent, retry_min_seconds, retry_max_seconds;
     } queue;
 
     struct {

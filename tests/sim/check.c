@@ -134,6 +134,19 @@ void check_claimed(struct sim *s, const struct dw_queue_op *op)
     }
 }
 
+/* Bulk work never takes the room that is kept for statutory work. */
+void check_room(struct sim *s)
+{
+    sqlite3_stmt *q;
+    if (sqlite3_prepare_v2(s->queue->db, "SELECT count(*), total(class = 1) FROM items", -1, &q,
+                           NULL) != SQLITE_OK)
+        return;
+    if (sqlite3_step(q) == SQLITE_ROW && (sqlite3_column_int64(q, 0) > ITEMS_MAX ||
+                                          sqlite3_column_int64(q, 1) > ITEMS_MAX * SLOW_PERCENT / 100))
+        check_fail(s, "bulk work leaves room for statutory work");
+    sqlite3_finalize(q);
+}
+
 void check_stored(struct sim *s, int filing)
 {
     sim_note(s, "filing %d is stored", filing);

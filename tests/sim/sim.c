@@ -285,6 +285,7 @@ static void note_ops(struct sim *s, const struct dw_queue_op *op)
         if (op->kind == DW_QUEUE_CLAIM)
             check_claimed(s, op);
     }
+    check_room(s);
 }
 
 static void run_queue(struct sim *s)
@@ -493,6 +494,8 @@ static void set_up(struct sim *s, uint64_t seed)
     dw_config_defaults(&s->config);
     s->config.queue.reserve_bytes = 0; /* that is a real file; here the disk itself says no */
     s->config.queue.max_attempts = 1000;
+    s->config.queue.max_items = ITEMS_MAX;
+    s->config.queue.slow_percent = SLOW_PERCENT;
     s->config.queue.open_ttl_seconds = 5;
     s->config.broker.max_waiting = WAITING_MAX;
     s->config.broker.max_waiting_bytes = WAITING_BYTES;
@@ -522,7 +525,7 @@ bool sim_run(struct sim *s, uint64_t seed)
     lay_down_file(s);
     disk_use_judge(judge, s);
     for (int i = 0; i < FILINGS; i++)
-        s->filings[i].bad = sim_random(s, 12) == 0;
+        s->filings[i].bad = i < BAD && i % 2 == 0 && sim_random(s, 3) == 0;
     for (int i = 0; i < PEERS; i++) {
         struct peer *p = &s->peers[i];
         p->kind = i < INTAKES ? INTAKE : i < INTAKES + WORKERS ? WORKER : CALLER;

@@ -26,6 +26,9 @@ enum {
     DRAIN_MS = 1800000, /* and all must be done so much later */
     TICK_MS = 250,
     LINES = 40, /* of the trace, kept for a failure */
+    BAD = 4, /* of the first so many the statutory ones may be bad: dead letters take room for ever */
+    ITEMS_MAX = 6,
+    SLOW_PERCENT = 50, /* and leave some for bulk work */
     WAITING_MAX = 4,
     WAITING_BYTES = 6000,
     CALL_BYTES = 2500,
@@ -156,6 +159,7 @@ void check_fail(struct sim *s, const char *property);
 void check_sent(struct sim *s, const struct dw_peer *to, const struct dw_frames *frames);
 void check_arrived(struct sim *s, const struct dw_frames *frames);
 void check_claimed(struct sim *s, const struct dw_queue_op *op);
+void check_room(struct sim *s);
 void check_stored(struct sim *s, int filing);
 void check_reopened(struct sim *s);
 void check_waits(struct sim *s);

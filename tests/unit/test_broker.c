@@ -601,6 +601,37 @@ TEST(titanic_keeps_a_request_and_its_reply)
     assert_int_equal(titanic(f, "titanic.close", first), 200); /* of either case */
 }
 
+TEST(a_full_queue_tells_a_time_and_still_answers_questions)
+{
+    struct fixture *f = *state;
+    char uuid[33], handle[17] = {0};
+    guest_ready(f, "w1", "1");
+    snprintf(uuid, sizeof uuid, "%s", ask_echo(f, "one", NULL));
+    put_filing(f, 1);
+    f->config.queue.max_items = 2;
+    f->config.queue.guest_share_percent = 100;
+    put_filing(f, 2);
+    const struct sent *s = last_to(f, "web1");
+    assert_true(frame_is(s, 4, "503") && frame_is(s, 5, "120") && s->frames.count == 6);
+    say(f, "c1", "client", "", "MDPC01", "titanic.request", "echo", "two", NULL);
+    assert_true(frame_is(last_to(f, "c1"), 3, "500 no room now; again in 120 seconds"));
+    memset(handle, 1, 16);
+    say(f, "web1", "web", "", "MDPC01", "queue.pending", "call-001", handle, NULL);
+    assert_true(frame_is(last_to(f, "web1"), 4, "200"));
+    say(f, "web1", "web", "", "MDPC01", "mmi.service", "queue.put", NULL);
+    assert_true(frame_is(last_to(f, "web1"), 3, "200"));
+    say(f, "a1", "admin", "", "MDPC01", "queue.admin", "call-001", "stats", NULL);
+    assert_true(frame_is(last_to(f, "a1"), 4, "200"));
+    assert_int_equal(titanic(f, "titanic.reply", uuid), 300);
+    respond(f, "w1", "MDPW02", "\4", "done"); /* what was accepted goes on */
+    assert_int_equal(titanic(f, "titanic.reply", uuid), 200);
+    assert_int_equal(titanic(f, "titanic.close", uuid), 200);
+    put_filing(f, 2);
+    assert_true(frame_is(last_to(f, "web1"), 4, "200"));
+    say(f, "c1", "client", "", "MDPC01", "titanic.request", "echo", "two", NULL);
+    assert_int_equal(dw_status_parse(last_to(f, "c1")->frames.items[3]), 500);
+}
+
 TEST(titanic_answers_nonsense_with_its_own_codes)
 {
     struct fixture *f = *state;
@@ -901,6 +932,30 @@ TEST(malformed_queue_calls_are_answered_and_harm_nothing)
     assert_int_equal(dw_status_parse(last_to(f, "web1")->frames.items[4]), 400);
 }
 
+TEST(the_next_of_a_key_goes_out_when_the_one_before_is_done)
+{
+    struct fixture *f = *state;
+    static const char *const answers[] = {"200", "422", "200"};
+    ready(f, "w1", "filing", "5");
+    for (uint8_t n = 1; n <= 3; n++) {
+        struct dw_item_header h = {.service = "filing", .klass = n == 2};
+        DW_AUTO_BUF b = {0};
+        memset(h.id, n, sizeof h.id);
+        memset(h.handle, 7, sizeof h.handle);
+        dw_buf_init(&b, 1000);
+        dw_item_header_encode(&h, &b);
+        struct dw_slice frames[] = {dw_slice_of(""),          dw_slice_of("MDPC01"),
+                                    dw_slice_of("queue.put"), dw_slice_of("call-001"),
+                                    dw_slice_of("close"),     dw_buf_slice(&b),
+                                    dw_slice_of("sealed")};
+        say_slices(f, "web1", "web", frames, 7);
+    }
+    for (uint8_t n = 1; n <= 3; n++) {
+        assert_true(is_delivery(last_to(f, "w1"), n)); /* and no other, whatever its credit */
+        reply_lease(f, "w1", last_to(f, "w1")->frames.items[3], answers[n - 1], "because");
+    }
+}
+
 TEST(work_is_spread_over_workers)
 {
     struct fixture *f = *state;
@@ -943,6 +998,8 @@ RUN(T(a_request_reaches_a_worker_and_its_reply_comes_back),
     T(parts_wait_for_the_last_where_a_client_takes_one_piece), T(parts_are_kept_within_bounds),
     T(what_is_valid_but_unexpected_is_answered_with_disconnect),
     T(titanic_keeps_a_request_and_its_reply), T(titanic_answers_nonsense_with_its_own_codes),
+    T(a_full_queue_tells_a_time_and_still_answers_questions),
+    T(the_next_of_a_key_goes_out_when_the_one_before_is_done),
     T(titanic_is_no_way_round_the_table_of_roles), T(a_request_outlives_its_workers_and_the_broker),
     T(a_reply_that_cannot_be_kept_is_told), T(calls_and_items_share_a_worker_s_credit),
     T(other_programs_put_items_with_a_key_of_their_own),

@@ -110,6 +110,7 @@ TEST(rules_across_keys_are_checked)
         {"notify:\n  delay_min_minutes: 9\n  delay_max_minutes: 3\n", "notify.delay_max_minutes"},
         {"store:\n  uri: oracle:x\n", "store.uri"},
         {"broker:\n  heartbeat_ms: 10000\n", "queue.lease_seconds"},
+        {"queue:\n  retry_min_seconds: 200\n", "queue.retry_min_seconds"},
         {"notify:\n  lease_seconds: 60\n", "notify.lease_seconds"},
         {"notify:\n  sms_driver: pigeon\n", "notify.sms_driver"},
         {"notify:\n  smtp_url: http://x\n", "notify.smtp_url"},

@@ -605,6 +605,7 @@ TEST(guests_have_a_share_and_keep_no_filing_out)
     f->config.queue.max_items = 8;
     f->config.queue.max_bytes = 400000;
     f->config.queue.guest_share_percent = 25;
+    f->config.queue.slow_percent = 100;
     assert_int_equal(ask(f, 1, 10), 200);
     assert_int_equal(ask(f, 2, 10), 200);
     assert_int_equal(ask(f, 3, 10), 503); /* two of eight */

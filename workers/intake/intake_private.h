@@ -46,6 +46,9 @@ enum dw_result open_receipt(struct dw_intake *intake, const struct dw_directory 
 enum dw_result ask_case(struct dw_intake *intake, const struct secrets *s,
                         struct dw_bus_answer *ret);
 
+/* What a queue that had no room said: when to come again. */
+int retry_seconds_of(const struct dw_bus_answer *refused);
+
 struct dw_upload {
     struct dw_intake *intake;
     pthread_mutex_t lock;

@@ -216,6 +216,15 @@ static bool make_document(struct sealing *x, struct dw_buf *out, uint8_t seal[DW
     return true;
 }
 
+int retry_seconds_of(const struct dw_bus_answer *refused)
+{
+    char text[12] = "";
+    int seconds;
+    if (refused->payload_count)
+        dw_printable(text, sizeof text, refused->payload[0].data, refused->payload[0].len);
+    return sscanf(text, "%d", &seconds) == 1 && seconds > 0 ? seconds : RETRY_SECONDS;
+}
+
 static void answer(struct sealing *x, struct dw_submitted *ret, enum dw_result result,
                    struct dw_bus_answer *got)
 {
@@ -230,12 +239,8 @@ static void answer(struct sealing *x, struct dw_submitted *ret, enum dw_result r
     } else if (got->status == 422) {
         ret->status = 422;
     } else if (got->status == 503) {
-        char seconds[12] = "";
-        if (got->payload_count)
-            dw_printable(seconds, sizeof seconds, got->payload[0].data, got->payload[0].len);
         ret->why = "the queue is full";
-        if (sscanf(seconds, "%d", &ret->retry_seconds) != 1 || ret->retry_seconds < 1)
-            ret->retry_seconds = RETRY_SECONDS;
+        ret->retry_seconds = retry_seconds_of(got);
     } else {
         ret->why = "the broker refused the filing";
     }

@@ -57,7 +57,7 @@ static void chunk_answered(void *arg, enum dw_result result, struct dw_bus_answe
 {
     struct dw_upload *u = arg;
     bool good = result == DW_OK && answer->status == 200;
-    int retry = answer->status == 503 ? 30 : 5;
+    int retry = answer->status == 503 ? retry_seconds_of(answer) : 5;
     dw_bus_answer_free(answer);
     pthread_mutex_lock(&u->lock);
     if (!good && !u->failed) {
