@@ -16,7 +16,7 @@ static const struct {
     {"email", "queue.put", CALL},     {"email", "queue.pending", CALL},
     {"email", "case.public", CALL},   {"desk", "case.desk", CALL},
     {"notify", "case.notify", CALL},  {"admin", "case.admin", CALL},
-    {"admin", "queue.admin", CALL},   {"ops", "queue.admin", CALL},
+    {"admin", "queue.adopt", CALL},   {"admin", "queue.admin", CALL},   {"ops", "queue.admin", CALL},
     {"case", "queue.part", CALL},     {"case", "filing", SERVE},
     {"case", "case.*", SERVE},        {"client", "queue.put", CALL},
     {"client", "titanic.*", CALL},

@@ -203,7 +203,7 @@ static void look_again(struct dw_broker *b, int64_t mono, dw_time now, const str
 {
     const char *service = op->kind == DW_QUEUE_CLOSE ? op->header.service : op->service;
     bool everywhere = (op->kind == DW_QUEUE_ADMIN && strcmp(op->words[0], "retry") == 0) ||
-                      (op->released && !*service);
+                      (op->kind == DW_QUEUE_ADOPT && op->n) || (op->released && !*service);
     if (!everywhere && !op->released && op->kind != DW_QUEUE_CLAIM && op->kind != DW_QUEUE_CLOSE &&
         op->kind != DW_QUEUE_ASK && op->kind != DW_QUEUE_LATER)
         return;

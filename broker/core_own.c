@@ -24,21 +24,25 @@ static bool may_put(const char *role, struct dw_slice service)
     return dw_is_durable(service);
 }
 
+static const char *want_new_part(const struct dw_slice *body, struct dw_queue_op *op)
+{
+    if (body[1].len != DW_ID_LEN || dw_all_zero(body[1].data, DW_ID_LEN) || body[2].len != 4)
+        return "400 a part wants attempt, number and bytes";
+    op->kind = DW_QUEUE_PART;
+    memcpy(op->id, body[1].data, DW_ID_LEN);
+    op->n = (uint32_t)body[2].data[0] << 24 | (uint32_t)body[2].data[1] << 16 |
+            (uint32_t)body[2].data[2] << 8 | body[2].data[3];
+    op->frames = dw_frames_copy(&body[3], 1);
+    return NULL;
+}
+
 /* Each takes the body behind the call number and fills an operation, or says what is wrong. */
 static const char *want_put(const char *role, const struct dw_slice *body, size_t count,
                             struct dw_queue_op *op)
 {
     op->guest = dw_is_guest(role);
-    if (count == 4 && dw_slice_is(body[0], "part") && !op->guest) {
-        if (body[1].len != DW_ID_LEN || dw_all_zero(body[1].data, DW_ID_LEN) || body[2].len != 4)
-            return "400 a part wants attempt, number and bytes";
-        op->kind = DW_QUEUE_PART;
-        memcpy(op->id, body[1].data, DW_ID_LEN);
-        op->n = (uint32_t)body[2].data[0] << 24 | (uint32_t)body[2].data[1] << 16 |
-                (uint32_t)body[2].data[2] << 8 | body[2].data[3];
-        op->frames = dw_frames_copy(&body[3], 1);
-        return NULL;
-    }
+    if (count == 4 && dw_slice_is(body[0], "part") && !op->guest)
+        return want_new_part(body, op);
     if (count >= 3 && dw_slice_is(body[0], "close")) {
         op->kind = DW_QUEUE_CLOSE;
         if (!dw_item_header_decode(body[1], &op->header) ||
@@ -73,6 +77,23 @@ static const char *want_part(const char *role, const struct dw_slice *body, size
     return NULL;
 }
 
+static const char *want_adopt(const char *role, const struct dw_slice *body, size_t count,
+                              struct dw_queue_op *op)
+{
+    (void)role;
+    op->kind = DW_QUEUE_ADOPT;
+    if (count == 4 && dw_slice_is(body[0], "part"))
+        return want_new_part(body, op);
+    if (count == 2 && dw_slice_is(body[0], "here") && body[1].len == DW_ID_LEN) {
+        memcpy(op->id, body[1].data, DW_ID_LEN);
+        return NULL;
+    }
+    if (count < 2 || !dw_slice_is(body[0], "rows"))
+        return "400 expected here, part or rows";
+    op->frames = dw_frames_copy(body + 1, count - 1);
+    return NULL;
+}
+
 static const char *want_admin(const char *role, const struct dw_slice *body, size_t count,
                               struct dw_queue_op *op)
 {
@@ -94,6 +115,7 @@ static const struct {
 } own_services[] = {{"queue.put", want_put},
                     {"queue.pending", want_pending},
                     {"queue.part", want_part},
+                    {"queue.adopt", want_adopt},
                     {"queue.admin", want_admin}};
 
 static bool is_mmi(struct dw_slice service)
@@ -156,7 +178,7 @@ void b_answer(struct dw_broker *b, const struct dw_queue_op *op, const struct co
         return;
     }
     char status[32], number[16];
-    uint8_t day[4];
+    uint8_t four[4];
     struct dw_slice payload[2];
     size_t count = 1;
     snprintf(status, sizeof status, "%d", op->status);
@@ -168,8 +190,12 @@ void b_answer(struct dw_broker *b, const struct dw_queue_op *op, const struct co
         payload[count++] = op->frames.items[0];
     } else if ((op->kind == DW_QUEUE_CLOSE || op->kind == DW_QUEUE_PENDING) && op->status == 200) {
         for (int i = 0; i < 4; i++)
-            day[i] = (uint8_t)((uint32_t)op->day >> (24 - 8 * i));
-        payload[count++] = DW_SLICE(day, sizeof day);
+            four[i] = (uint8_t)((uint32_t)op->day >> (24 - 8 * i));
+        payload[count++] = DW_SLICE(four, sizeof four);
+    } else if (op->kind == DW_QUEUE_ADOPT && op->status == 200) {
+        for (int i = 0; i < 4; i++)
+            four[i] = (uint8_t)(op->n >> (24 - 8 * i));
+        payload[count++] = DW_SLICE(four, sizeof four);
     } else if (op->text) {
         payload[count++] = dw_slice_of(op->text);
     }

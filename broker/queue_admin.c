@@ -48,8 +48,19 @@ void q_tell(struct dw_queue *q, dw_time now)
     *dw_metric_named("dengwen_queue_open_bytes") = q->totals.open_bytes;
     *dw_metric_named("dengwen_queue_guest_items") = q->totals.guest_items;
     *dw_metric_named("dengwen_queue_guest_bytes") = q->totals.guest_bytes;
+    *dw_metric_named("dengwen_queue_done_total") = q->totals.done;
     *dw_metric_named("dengwen_queue_dead") = q->totals.states[DEAD];
     *dw_metric_named("dengwen_queue_oldest_seconds") = oldest_seconds(q, now);
+}
+
+/* The bound of the bucket in which the commit in the middle is; the last one has none. */
+static int64_t commit_p50(const struct dw_queue *q)
+{
+    const struct dw_histogram *h = &q->commit_time;
+    for (size_t i = 0; i < h->count; i++)
+        if (*h->buckets[i] * 2 >= *h->all)
+            return *h->all ? h->bounds[i] : 0;
+    return h->bounds[h->count - 1];
 }
 
 static void admin_stats(struct dw_queue *q, struct dw_queue_op *op, struct dw_buf *out)
@@ -58,16 +69,18 @@ static void admin_stats(struct dw_queue *q, struct dw_queue_op *op, struct dw_bu
     for (int i = 0; i < STATES; i++)
         dw_buf_printf(out, "\"%s\":%lld,", state_names[i], (long long)q->totals.states[i]);
     dw_buf_printf(out,
-                  "\"items\":%lld,\"bytes\":%lld,\"open_bytes\":%lld,\"max_bytes\":%lld,"
+                  "\"items\":%lld,\"bytes\":%lld,\"open_bytes\":%lld,\"max_bytes\":%lld,\"max_items\":%lld,"
                   "\"guest_items\":%lld,\"guest_bytes\":%lld,"
-                  "\"oldest_seconds\":%lld,\"accepted\":%lld,\"done\":%lld,\"commits\":%lld}",
+                  "\"oldest_seconds\":%lld,\"accepted\":%lld,\"done\":%lld,\"commits\":%lld,\"commit_p50_microseconds\":%lld}",
                   (long long)q->totals.items, (long long)q->totals.bytes,
                   (long long)q->totals.open_bytes, (long long)q->config->queue.max_bytes,
+                  (long long)q->config->queue.max_items,
                   (long long)q->totals.guest_items, (long long)q->totals.guest_bytes,
                   (long long)oldest_seconds(q, op->now),
                   (long long)*dw_metric_named("dengwen_queue_accepted_total"),
-                  (long long)*dw_metric_named("dengwen_queue_done_total"),
-                  (long long)*dw_metric_named("dengwen_queue_commits_total"));
+                  (long long)q->totals.done,
+                  (long long)*dw_metric_named("dengwen_queue_commits_total"),
+                  (long long)commit_p50(q));
 }
 
 static void write_row(struct dw_queue *q, sqlite3_stmt *s, struct dw_buf *out)

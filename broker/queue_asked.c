@@ -15,6 +15,24 @@ void q_ask(struct dw_queue *q, struct dw_queue_op *op)
     q_insert(q, op, &h, (int64_t)op->frames.bytes, ASKED, q_guest_end(q, op->now));
 }
 
+void q_keep_answer(struct dw_queue *q, const uint8_t id[DW_ID_LEN], const struct dw_frames *frames,
+                   dw_time until)
+{
+    int64_t bytes = (int64_t)frames->bytes;
+    DW_AUTO_BUF body = {0};
+    dw_buf_init(&body, SIZE_MAX / 2);
+    q_pack(frames, &body);
+    sqlite3_stmt *s = q_use(q, Q_ANSWER);
+    q_blob(s, 1, id, DW_ID_LEN);
+    q_number(s, 2, bytes);
+    q_number(s, 3, until);
+    q_blob(s, 4, body.data, body.len);
+    q_run(q, s);
+    q->totals.bytes += bytes;
+    q->totals.guest_bytes += bytes;
+    q->totals.guest_items++;
+}
+
 /* The request gives its room to the reply. */
 void q_reply(struct dw_queue *q, struct dw_queue_op *op)
 {
@@ -33,18 +51,8 @@ void q_reply(struct dw_queue *q, struct dw_queue_op *op)
         return;
     }
     q_delete_item(q, op, op->id, no_attempt, request_bytes);
-    DW_AUTO_BUF body = {0};
-    dw_buf_init(&body, SIZE_MAX / 2);
-    q_pack(&op->frames, &body);
-    sqlite3_stmt *s = q_use(q, Q_ANSWER);
-    q_blob(s, 1, op->id, DW_ID_LEN);
-    q_number(s, 2, bytes);
-    q_number(s, 3, q_guest_end(q, op->now));
-    q_blob(s, 4, body.data, body.len);
-    q_run(q, s);
-    q->totals.bytes += bytes;
-    q->totals.guest_bytes += bytes;
-    q->totals.guest_items++;
+    q_keep_answer(q, op->id, &op->frames, q_guest_end(q, op->now));
+    q->totals.done++;
 }
 
 void q_fetch(struct dw_queue *q, struct dw_queue_op *op)

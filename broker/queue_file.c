@@ -114,6 +114,8 @@ const char *const q_sql[Q_COUNT] = {
     [Q_OLD_ANSWERS] = "SELECT id FROM replies WHERE expires <= ?1 LIMIT ?2",
     [Q_LATER] = "UPDATE items SET state = ?2, attempts = attempts - ?3, delays = delays + 1,"
                 " next_at = ?4, reason = ?5 WHERE id = ?1 RETURNING handle, service",
+    [Q_ADOPTED] = "UPDATE items SET attempts = ?2, day = ?3, created = ?4, state = ?5, reason = ?6"
+                  " WHERE id = ?1",
     [Q_OLD_OPEN] = "SELECT attempt FROM open WHERE at < ?1 LIMIT 100",
     [Q_OLD_SEEN] = "DELETE FROM seen WHERE tok IN (SELECT tok FROM seen WHERE until < ?1 LIMIT 1000)",
     [Q_OLDEST_SEEN] = "DELETE FROM seen WHERE tok IN (SELECT tok FROM seen ORDER BY until LIMIT ?1)",

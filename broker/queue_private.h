@@ -27,7 +27,7 @@ enum statement {
     Q_SEEN, Q_SEE, Q_ITEM, Q_STATE, Q_IN_FRONT, Q_INSERT, Q_NEXT_OF_KEY, Q_PENDING,
     Q_WAKE, Q_NEXT, Q_LEASE, Q_NEXT_AT, Q_READ,
     Q_ASKED, Q_ANSWER, Q_ANSWERED, Q_FORGET_ANSWER, Q_OLD_ITEMS, Q_OLD_ANSWERS, Q_OLD_PUT, Q_EXPIRE,
-    Q_HELD, Q_DELETE, Q_LATER, Q_OLD_OPEN, Q_OLD_SEEN, Q_OLDEST_SEEN,
+    Q_HELD, Q_DELETE, Q_LATER, Q_ADOPTED, Q_OLD_OPEN, Q_OLD_SEEN, Q_OLDEST_SEEN,
     Q_OLDEST, Q_LIST, Q_LIST_STATE, /* and one for each state */
     Q_SHOW = Q_LIST_STATE + STATES, Q_RETRY, Q_FREE_PAGES, Q_SHRINK, Q_COUNT
 };
@@ -35,6 +35,7 @@ enum statement {
 struct totals {
     int64_t items, bytes, open_bytes, seen;
     int64_t states[STATES];
+    int64_t done; /* since the start */
     int64_t oldest; /* what was put before this one is dead or gone: nobody walks over it twice */
     int64_t guest_items, guest_bytes; /* with the replies that are kept */
 };
@@ -110,8 +111,14 @@ void q_moved(struct dw_queue *q, enum state from, enum state to, int64_t count);
 void q_next_of_key(struct dw_queue *q, struct dw_queue_op *op, const void *handle,
                    const char *service);
 /* `klass` and what else the header says, the frames of `op`. */
-void q_insert(struct dw_queue *q, struct dw_queue_op *op, const struct dw_item_header *h,
-              int64_t bytes, enum origin origin, dw_time expires);
+enum state q_insert(struct dw_queue *q, struct dw_queue_op *op, const struct dw_item_header *h,
+                    int64_t bytes, enum origin origin, dw_time expires);
+enum seen { NEVER, SAME_PAYLOAD, OTHER_PAYLOAD };
+enum seen q_seen(struct dw_queue *q, const struct dw_item_header *h);
+void q_remember_seen(struct dw_queue *q, const struct dw_item_header *h, dw_time now);
+bool q_is_here(struct dw_queue *q, struct dw_queue_op *op);
+bool q_parts_complete(struct dw_queue *q, const struct dw_item_header *h, int64_t *bytes);
+void q_close_attempt(struct dw_queue *q, const uint8_t attempt[DW_ID_LEN]);
 dw_time q_guest_end(const struct dw_queue *q, dw_time now);
 bool q_held(struct dw_queue *q, struct dw_queue_op *op, uint8_t attempt[DW_ID_LEN], int64_t *bytes,
             int64_t *attempts);
@@ -127,13 +134,16 @@ bool q_has_room(struct dw_queue *q, struct dw_queue_op *op, int64_t bytes, bool 
 /* So much has left: from this the times are told. */
 void q_drained(struct dw_queue *q, dw_time now, int64_t items, int64_t bytes);
 
-/* ---- queue_asked.c, queue_sweep.c ---- */
+/* ---- queue_asked.c, queue_sweep.c, queue_adopt.c ---- */
 
 void q_ask(struct dw_queue *q, struct dw_queue_op *op);
 void q_reply(struct dw_queue *q, struct dw_queue_op *op);
 void q_fetch(struct dw_queue *q, struct dw_queue_op *op);
 void q_forget(struct dw_queue *q, struct dw_queue_op *op);
 void q_forget_answer(struct dw_queue *q, dw_time now, const uint8_t id[DW_ID_LEN]);
+void q_keep_answer(struct dw_queue *q, const uint8_t id[DW_ID_LEN], const struct dw_frames *frames,
+                   dw_time until);
+void q_adopt(struct dw_queue *q, struct dw_queue_op *op);
 void q_sweep(struct dw_queue *q, struct dw_queue_op *op);
 
 /* ---- queue_admin.c ---- */

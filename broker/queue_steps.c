@@ -46,14 +46,19 @@ bool q_refuse_full(struct dw_queue_op *op)
 
 /* ---- operations ---- */
 
-void q_forget_attempt(struct dw_queue *q, const uint8_t attempt[DW_ID_LEN])
+void q_close_attempt(struct dw_queue *q, const uint8_t attempt[DW_ID_LEN])
 {
     sqlite3_stmt *s = q_use(q, Q_FORGET_OPEN);
     q_blob(s, 1, attempt, DW_ID_LEN);
     if (q_step(q, s) == SQLITE_ROW)
         q->totals.open_bytes -= sqlite3_column_int64(s, 0);
     sqlite3_reset(s);
-    s = q_use(q, Q_FORGET_PARTS);
+}
+
+void q_forget_attempt(struct dw_queue *q, const uint8_t attempt[DW_ID_LEN])
+{
+    q_close_attempt(q, attempt);
+    sqlite3_stmt *s = q_use(q, Q_FORGET_PARTS);
     q_blob(s, 1, attempt, DW_ID_LEN);
     q_run(q, s);
 }
@@ -82,9 +87,7 @@ static void do_part(struct dw_queue *q, struct dw_queue_op *op)
 }
 
 /* An Idempotency-Key, as far as we remember. */
-enum seen { NEVER, SAME_PAYLOAD, OTHER_PAYLOAD };
-
-static enum seen seen(struct dw_queue *q, const struct dw_item_header *h)
+enum seen q_seen(struct dw_queue *q, const struct dw_item_header *h)
 {
     enum seen found = NEVER;
     if (dw_all_zero(h->tok, sizeof h->tok))
@@ -100,7 +103,7 @@ static enum seen seen(struct dw_queue *q, const struct dw_item_header *h)
     return found;
 }
 
-static void remember_seen(struct dw_queue *q, const struct dw_item_header *h, dw_time now)
+void q_remember_seen(struct dw_queue *q, const struct dw_item_header *h, dw_time now)
 {
     if (dw_all_zero(h->tok, sizeof h->tok))
         return;
@@ -113,7 +116,7 @@ static void remember_seen(struct dw_queue *q, const struct dw_item_header *h, dw
 }
 
 /* Is the item here already?  Then the attempt that brought it again is forgotten. */
-static bool is_here(struct dw_queue *q, struct dw_queue_op *op)
+bool q_is_here(struct dw_queue *q, struct dw_queue_op *op)
 {
     const struct dw_item_header *h = &op->header;
     sqlite3_stmt *s = q_use(q, Q_ITEM);
@@ -130,10 +133,12 @@ static bool is_here(struct dw_queue *q, struct dw_queue_op *op)
     sqlite3_reset(s);
     if (here && h->parts && !same_attempt)
         q_forget_attempt(q, h->attempt);
+    else if (here && h->parts) /* the item's own parts, sent again: no unfinished upload */
+        q_close_attempt(q, h->attempt);
     return here;
 }
 
-static bool parts_complete(struct dw_queue *q, const struct dw_item_header *h, int64_t *bytes)
+bool q_parts_complete(struct dw_queue *q, const struct dw_item_header *h, int64_t *bytes)
 {
     if (!h->parts || DW_BUG("parts-unchecked"))
         return true;
@@ -186,8 +191,8 @@ void q_next_of_key(struct dw_queue *q, struct dw_queue_op *op, const void *handl
     sqlite3_reset(s);
 }
 
-void q_insert(struct dw_queue *q, struct dw_queue_op *op, const struct dw_item_header *h,
-              int64_t bytes, enum origin origin, dw_time expires)
+enum state q_insert(struct dw_queue *q, struct dw_queue_op *op, const struct dw_item_header *h,
+                    int64_t bytes, enum origin origin, dw_time expires)
 {
     enum state state = q_is_behind(q, h) ? BEHIND : READY;
     DW_AUTO_BUF body = {0};
@@ -217,20 +222,21 @@ void q_insert(struct dw_queue *q, struct dw_queue_op *op, const struct dw_item_h
         q->totals.guest_bytes += bytes;
     }
     op->status = 200;
+    return state;
 }
 
 static void do_close(struct dw_queue *q, struct dw_queue_op *op)
 {
     const struct dw_item_header *h = &op->header;
     int64_t bytes = (int64_t)op->frames.bytes;
-    enum seen before = seen(q, h);
+    enum seen before = q_seen(q, h);
     if (before == OTHER_PAYLOAD) {
         op->status = 422;
         if (h->parts)
             q_forget_attempt(q, h->attempt);
         return;
     }
-    if (is_here(q, op))
+    if (q_is_here(q, op))
         return;
     /* It was here and is done.  A filing comes again: only the store knows whether it has it. */
     if (op->guest && before == SAME_PAYLOAD) {
@@ -240,20 +246,15 @@ static void do_close(struct dw_queue *q, struct dw_queue_op *op)
     }
     if (!q_has_room(q, op, bytes, op->guest, h->klass != 0))
         return;
-    if (!parts_complete(q, h, &bytes)) {
+    if (!q_parts_complete(q, h, &bytes)) {
         op->status = 409;
         q_forget_attempt(q, h->attempt);
         return;
     }
     q_insert(q, op, h, bytes, op->guest ? PUT_BY_GUEST : OWN, op->guest ? q_guest_end(q, op->now) : 0);
-    if (h->parts) { /* the parts stay; they are no longer an unfinished upload */
-        sqlite3_stmt *s = q_use(q, Q_FORGET_OPEN);
-        q_blob(s, 1, h->attempt, DW_ID_LEN);
-        if (q_step(q, s) == SQLITE_ROW)
-            q->totals.open_bytes -= sqlite3_column_int64(s, 0);
-        sqlite3_reset(s);
-    }
-    remember_seen(q, h, op->now);
+    if (h->parts)
+        q_close_attempt(q, h->attempt);
+    q_remember_seen(q, h, op->now);
 }
 
 static void do_pending(struct dw_queue *q, struct dw_queue_op *op)
@@ -389,8 +390,10 @@ static void do_done(struct dw_queue *q, struct dw_queue_op *op)
 {
     uint8_t attempt[DW_ID_LEN];
     int64_t bytes, attempts;
-    if (q_held(q, op, attempt, &bytes, &attempts))
+    if (q_held(q, op, attempt, &bytes, &attempts)) {
         q_delete_item(q, op, op->id, attempt, bytes);
+        q->totals.done++;
+    }
 }
 
 void q_later(struct dw_queue *q, struct dw_queue_op *op, bool never)
@@ -462,6 +465,9 @@ void q_do(struct dw_queue *q, struct dw_queue_op *op)
         break;
     case DW_QUEUE_FORGET:
         q_forget(q, op);
+        break;
+    case DW_QUEUE_ADOPT:
+        q_adopt(q, op);
         break;
     case DW_QUEUE_ADMIN:
         q_admin(q, op);

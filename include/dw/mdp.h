@@ -12,13 +12,16 @@
  *   request   call(8 opaque bytes) payload*
  *   reply     call status payload*                     status: three digits as of HTTP
  *
- * The durable queue is four services of the broker itself:
+ * The durable queue is five services of the broker itself:
  *
  *   queue.put      "part" attempt(16) n(u32) bytes     -> 200
  *                  "close" header frame+               -> 200 [day(u32)] | 413 | 422 | 503 seconds
  *   queue.pending  handle(16)                          -> 200 day(u32) | 404
  *   queue.part     lease(24) n(u32)                    -> 200 bytes | 404 | 409
  *   queue.admin    words of text                       -> 200 JSON | 4xx text
+ *   queue.adopt    "here" id(16)                       -> 200 | 404            see dw/adopt.h
+ *                  "part" attempt(16) n(u32) bytes     -> 200
+ *                  "rows" (row body*)+                 -> 200 taken(u32) | 409 | 503 seconds
  *
  * An item is delivered to a worker of its service as a worker REQUEST whose address is the lease,
  * item id(16) fence(u64), and whose body is the header and the frames of "close".  The worker's

@@ -37,6 +37,7 @@ enum dw_queue_kind {
     DW_QUEUE_REPLY,   /* id, fence, frames: done, and this is the reply; dead where it has no room */
     DW_QUEUE_FETCH,   /* id -> 200 frames | 300 no reply yet | 400 unknown | 500 dead, text */
     DW_QUEUE_FORGET,  /* id: the request and its reply, if there are any */
+    DW_QUEUE_ADOPT,   /* frames: rows of dw/adopt.h -> n of them; without frames: id -> 200 | 404 */
     DW_QUEUE_ADMIN,   /* words[]: stats | list STATE | show ID | retry ID | drop ID -> text */
 };
 
@@ -59,7 +60,7 @@ struct dw_queue_op {
     struct dw_item_header header; /* CLOSE */
     uint8_t id[DW_ID_LEN];        /* also attempt and handle, by kind */
     uint64_t fence;
-    uint32_t n; /* part number, or limit of a CLAIM */
+    uint32_t n; /* part number, limit of a CLAIM, out: rows that an ADOPT took */
     char service[DW_SERVICE_MAX + 1];
     dw_time at;
     bool counted;

@@ -277,7 +277,7 @@ static void note_ops(struct sim *s, const struct dw_queue_op *op)
 {
     static const char *const names[] = {"part",  "close", "pending", "claim", "read",
                                         "done",  "later", "dead",    "sweep", "ask",
-                                        "reply", "fetch", "forget",  "admin"};
+                                        "reply", "fetch", "forget",  "adopt", "admin"};
     for (; op; op = op->next) {
         const uint8_t *id = op->kind == DW_QUEUE_CLOSE ? op->header.id : op->id;
         sim_note(s, "queue %s filing %d fence %llu: %d, %zu items", names[op->kind], filing_of(id),

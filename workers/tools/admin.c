@@ -69,6 +69,13 @@ static void call(struct admin *admin, const char *service, const struct dw_slice
     exit(DW_EXIT_AWAY);
 }
 
+enum dw_result admin_call(struct admin *admin, const char *service, const struct dw_slice *payload,
+                          size_t count, struct dw_bus_answer *ret)
+{
+    connect(admin);
+    return dw_bus_call(admin->bus, 0, service, payload, count, CALL_MS, ret);
+}
+
 static void print_frame(const struct dw_bus_answer *answer, size_t i)
 {
     if (i < answer->payload_count)

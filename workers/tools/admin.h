@@ -31,6 +31,10 @@ char *admin_ask_queue(struct admin *admin, const char *const *words, size_t coun
 /* The same without ending the process: NULL when nobody answers, or the answer is no. */
 char *admin_try_queue(struct admin *admin, const char *const *words, size_t count);
 
+/* Any service, once; ends the process only where there is no line to a broker at all. */
+enum dw_result admin_call(struct admin *admin, const char *service, const struct dw_slice *payload,
+                          size_t count, struct dw_bus_answer *ret);
+
 /* Reads one line without echo from the terminal, or from standard input. Wipe it. */
 bool admin_read_secret(const char *prompt, char *out, size_t len);
 

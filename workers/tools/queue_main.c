@@ -1,5 +1,7 @@
 /* queue_main.c - dengwen queue: what waits at the broker.  Envelope facts only. */
 #include "admin.h"
+#include "queue_adopt.h"
+#include "queue_watch.h"
 
 #include "dw/process.h"
 
@@ -18,7 +20,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     static const struct {
         const char *word;
         size_t least, most;
-    } commands[] = {{"list", 1, 2}, {"stats", 1, 1}, {"show", 2, 2}, {"retry", 2, 2},
+    } commands[] = {{"list", 1, 2}, {"stats", 1, 1}, {"watch", 1, 1},
+                    {"adopt", 2, 2}, {"show", 2, 2}, {"retry", 2, 2},
                     {"drop", 2, 2}};
     struct options *o = state->input;
     switch (key) {
@@ -76,10 +79,16 @@ int main(int argc, char **argv)
 {
     static const struct argp_child children[] = {{&tool_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {
-        NULL, parse_option, "list [ready|leased|delayed|dead|behind]\nstats\nshow ID\nretry ID\ndrop ID",
-        "Shows the broker's queue and its dead letters, and revives or drops dead ones.\v"
+        NULL, parse_option, "list [ready|leased|delayed|dead|behind]\nstats\nwatch\nshow ID\nretry ID\ndrop ID\nadopt FILE",
+        "Shows the broker's queue and its dead letters, and revives or drops dead ones.  `watch` shows "
+        "the figures once a second, until q or Ctrl-C.\v"
         "A dead letter is a filing that could not be verified or failed too often: its reporter "
-        "still reads \"received\". Find out why before you drop one; nothing brings it back.",
+        "still reads \"received\". Find out why before you drop one; nothing brings it back.\n\n"
+        "adopt takes over the queue file of a broker that never comes back (state/broker/queue.db, with "
+        "queue.db-wal beside it if there is one): what waits there, dead letters and kept replies are put "
+        "into the queue of the broker that runs, each deleted from FILE only when it is on that one's "
+        "disk. It may be killed and run again: nothing is lost or doubled. What was in the hands of "
+        "workers is ready again; attempts and days are kept. FILE is empty afterwards.",
         children, NULL, NULL};
     struct options o = {.tool = {0}};
     struct admin admin;
@@ -87,6 +96,16 @@ int main(int argc, char **argv)
     argp_err_exit_status = DW_EXIT_USAGE;
     argp_parse(&argp, argc, argv, 0, NULL, &o);
     admin_begin(&admin, &o.tool);
+    if (strcmp(o.words[0], "watch") == 0) {
+        queue_watch(&admin);
+        admin_end(&admin);
+        return 0;
+    }
+    if (strcmp(o.words[0], "adopt") == 0) {
+        int code = queue_adopt(&admin, o.words[1]);
+        admin_end(&admin);
+        return code;
+    }
     char *text = admin_ask_queue(&admin, o.words, o.count);
     json_t *json = json_loads(text, 0, &why);
     if (!json) {
