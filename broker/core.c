@@ -227,6 +227,8 @@ void dw_broker_finished(struct dw_broker *b, int64_t mono, dw_time now, struct d
         b_deliver(b, b_service_named(b, dw_slice_of(op->service)), mono, now, op);
     if ((op->kind == DW_QUEUE_CLOSE || op->kind == DW_QUEUE_ASK) && op->status == 200)
         (*b->m_accepted)++;
+    if (op->kind == DW_QUEUE_SWEEP && op->n)
+        b->swept_at = mono - SWEEP_MS; /* the next tick goes on */
     look_again(b, mono, now, op);
     free_op(op);
 }

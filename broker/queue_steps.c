@@ -7,7 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { FULL_RETRY_SECONDS = 30 };
+enum {
+    FULL_RETRY_SECONDS = 30,
+    WAKE_MAX = 1000, /* delayed ones made ready by one claim; the next takes the next */
+};
 
 /* ---- frames in a row ---- */
 
@@ -273,6 +276,7 @@ static void do_claim(struct dw_queue *q, struct dw_queue_op *op)
 {
     sqlite3_stmt *s = q_use(q, Q_WAKE);
     q_number(s, 1, op->now);
+    q_number(s, 2, WAKE_MAX);
     q_run(q, s);
     q_moved(q, DELAYED, READY, sqlite3_changes(q->db));
     op->items = dw_alloc(op->n * sizeof *op->items);

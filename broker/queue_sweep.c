@@ -63,13 +63,16 @@ static void forget_expired(struct dw_queue *q, struct dw_queue_op *op)
     size_t count = read_old(q, Q_OLD_ITEMS, now, old);
     for (size_t i = 0; i < count; i++)
         q_delete_item(q, op, old[i].id, old[i].attempt, old[i].bytes);
+    op->n |= count == SWEEP_MAX;
     *dw_metric_named("dengwen_queue_expired_total") += (long)count;
     count = read_old(q, Q_OLD_ANSWERS, now, old);
     for (size_t i = 0; i < count; i++)
         q_forget_answer(q, now, old[i].id);
+    op->n |= count == SWEEP_MAX;
     count = read_old(q, Q_OLD_PUT, now, old);
     for (size_t i = 0; i < count; i++)
         kill_expired(q, op, old[i].id);
+    op->n |= count == SWEEP_MAX;
     dw_free(old);
 }
 
@@ -94,6 +97,7 @@ void q_sweep(struct dw_queue *q, struct dw_queue_op *op)
     sqlite3_reset(s);
     for (size_t i = 0; i < count; i++)
         q_forget_attempt(q, old[i]);
+    op->n = count == DW_COUNT(old);
     s = q_use(q, Q_OLD_SEEN);
     q_number(s, 1, op->now);
     q_run(q, s);

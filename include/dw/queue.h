@@ -60,7 +60,8 @@ struct dw_queue_op {
     struct dw_item_header header; /* CLOSE */
     uint8_t id[DW_ID_LEN];        /* also attempt and handle, by kind */
     uint64_t fence;
-    uint32_t n; /* part number, limit of a CLAIM, out: rows that an ADOPT took */
+    uint32_t n; /* part number, limit of a CLAIM, out: rows that an ADOPT took,
+                 * not 0 when a SWEEP has left something for the next */
     char service[DW_SERVICE_MAX + 1];
     dw_time at;
     bool counted;

@@ -298,6 +298,55 @@ TEST(what_a_step_costs_does_not_grow_with_what_waits)
         fail_msg("%lld steps with few, %lld with many", (long long)few, (long long)many);
 }
 
+TEST(much_that_is_due_at_once_is_taken_in_pieces)
+{
+    struct fixture *f = *state;
+    const dw_time end = NOW + f->config.queue.guest_hours * 3600000;
+    struct dw_queue_op *list = NULL, *op;
+    for (uint32_t n = 1; n <= 1500; n++) {
+        op = closing_with_key(n, 0, 1, true);
+        op->next = list;
+        list = op;
+    }
+    run_and_free(f, list);
+    static const uint32_t dead[] = {1000, 1500};
+    for (int i = 0; i < 2; i++) {
+        char expected[40];
+        op = dw_queue_op_new(DW_QUEUE_SWEEP, end);
+        run_one(f, op);
+        assert_int_equal(op->n != 0, i == 0);
+        dw_queue_op_free(op);
+        snprintf(expected, sizeof expected, "\"dead\":%u,", dead[i]);
+        states_are(f, expected);
+    }
+    list = NULL;
+    for (uint32_t n = 2001; n <= 3500; n++) {
+        op = closing_with_key(n, 0, 1, false);
+        op->next = list;
+        list = op;
+    }
+    run_and_free(f, list);
+    list = NULL;
+    struct dw_queue_op *claims = claim(f, 1500, NOW);
+    assert_int_equal(claims->items_count, 1500);
+    for (size_t i = 0; i < claims->items_count; i++) {
+        op = dw_queue_op_new(DW_QUEUE_LATER, NOW);
+        memcpy(op->id, claims->items[i].id, sizeof op->id);
+        op->fence = claims->items[i].fence;
+        op->at = NOW + 1000;
+        op->next = list;
+        list = op;
+    }
+    dw_queue_op_free(claims);
+    run_and_free(f, list);
+    for (int i = 0; i < 2; i++) {
+        claims = claim(f, 1500, NOW + 1000);
+        assert_int_equal(claims->items_count, i ? 500 : 1000);
+        assert_int_equal(claims->next_at, i ? 0 : NOW + 1000); /* there is more at once */
+        dw_queue_op_free(claims);
+    }
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 RUN(T(of_one_key_only_the_first_is_claimed_whatever_its_class),
     T(other_keys_other_services_and_none_do_not_wait),
@@ -305,4 +354,5 @@ RUN(T(of_one_key_only_the_first_is_claimed_whatever_its_class),
     T(whoever_goes_frees_the_next_and_says_so), T(order_and_counts_outlive_a_crash),
     T(items_of_one_key_in_an_older_file_are_put_in_order),
     T(no_statement_looks_at_a_table_from_end_to_end),
-    T(what_a_step_costs_does_not_grow_with_what_waits))
+    T(what_a_step_costs_does_not_grow_with_what_waits),
+    T(much_that_is_due_at_once_is_taken_in_pieces))
