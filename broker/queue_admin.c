@@ -91,7 +91,7 @@ static void write_row(struct dw_queue *q, sqlite3_stmt *s, struct dw_buf *out)
     dw_buf_printf(out,
                   "{\"id\":\"%s\",\"service\":\"%s\",\"state\":\"%s\",\"attempts\":%d,\"parts\":%d,"
                   "\"bytes\":%lld,\"day\":\"%s\",\"reason\":\"%s\"}",
-                  dw_hex(id, sqlite3_column_blob(s, 0), DW_ID_LEN), sqlite3_column_text(s, 1),
+                  dw_hex(text, id, sizeof id), q_text(s, 1),
                   state_names[sqlite3_column_int(s, 2) % STATES], sqlite3_column_int(s, 3),
                   sqlite3_column_int(s, 4), (long long)sqlite3_column_int64(s, 5),
                   dw_day_format(sqlite3_column_int(s, 6), day), q_text(s, 7));
@@ -160,8 +160,8 @@ static void revive(struct dw_queue *q, struct dw_queue_op *op, const uint8_t id[
     q_blob(s, 1, id, DW_ID_LEN);
     if (q_step(q, s) == SQLITE_ROW) {
         before = (enum state)sqlite3_column_int(s, 0);
-        memcpy(key.handle, sqlite3_column_blob(s, 1), DW_ID_LEN);
-        snprintf(key.service, sizeof key.service, "%s", (const char *)sqlite3_column_text(s, 2));
+        q_take(q, s, 1, key.handle, DW_ID_LEN);
+        snprintf(key.service, sizeof key.service, "%s", q_text(s, 2));
     }
     sqlite3_reset(s);
     if (before != DEAD && before != DELAYED) {
@@ -192,7 +192,7 @@ static void drop(struct dw_queue *q, struct dw_queue_op *op, const uint8_t id[DW
     sqlite3_stmt *s = q_use(q, Q_ITEM);
     q_blob(s, 1, id, DW_ID_LEN);
     if (q_step(q, s) == SQLITE_ROW) {
-        memcpy(attempt, sqlite3_column_blob(s, 1), DW_ID_LEN);
+        q_take(q, s, 1, attempt, sizeof attempt);
         bytes = sqlite3_column_int64(s, 2);
     }
     sqlite3_reset(s);

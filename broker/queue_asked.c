@@ -75,7 +75,7 @@ void q_fetch(struct dw_queue *q, struct dw_queue_op *op)
     if (q_step(q, s) == SQLITE_ROW) {
         op->status = sqlite3_column_int(s, 0) == DEAD ? 500 : 300;
         if (op->status == 500)
-            op->text = dw_strdup((const char *)sqlite3_column_text(s, 1));
+            op->text = dw_strdup(q_text(s, 1));
     }
     sqlite3_reset(s);
 }

@@ -352,13 +352,11 @@ struct key {
     char service[DW_SERVICE_MAX + 1];
 };
 
-static struct key key_at(sqlite3_stmt *s, int column)
+static struct key key_at(struct dw_queue *q, sqlite3_stmt *s, int column)
 {
-    struct key key = {.service = ""};
-    if (sqlite3_column_bytes(s, column) == DW_ID_LEN)
-        memcpy(key.handle, sqlite3_column_blob(s, column), DW_ID_LEN);
-    snprintf(key.service, sizeof key.service, "%s",
-             (const char *)sqlite3_column_text(s, column + 1));
+    struct key key;
+    q_take(q, s, column, key.handle, sizeof key.handle);
+    snprintf(key.service, sizeof key.service, "%s", q_text(s, column + 1));
     return key;
 }
 
@@ -373,7 +371,7 @@ void q_delete_item(struct dw_queue *q, struct dw_queue_op *op, const uint8_t id[
     if (q_step(q, s) == SQLITE_ROW) {
         origin = (enum origin)sqlite3_column_int(s, 0);
         state = (enum state)sqlite3_column_int(s, 1);
-        key = key_at(s, 2);
+        key = key_at(q, s, 2);
         q->totals.states[state]--;
     }
     sqlite3_reset(s);
@@ -415,7 +413,7 @@ void q_later(struct dw_queue *q, struct dw_queue_op *op, bool never)
     sqlite3_bind_text(s, 5, op->reason, -1, SQLITE_STATIC);
     struct key key = {.service = ""};
     while (q_step(q, s) == SQLITE_ROW)
-        key = key_at(s, 0);
+        key = key_at(q, s, 0);
     sqlite3_reset(s);
     q_moved(q, LEASED, dead ? DEAD : DELAYED, 1);
     if (dead) {

@@ -22,10 +22,10 @@ static size_t read_old(struct dw_queue *q, enum statement which, dw_time now, st
     q_number(s, 2, SWEEP_MAX);
     while (count < SWEEP_MAX && q_step(q, s) == SQLITE_ROW) {
         struct old *o = &old[count++];
-        memcpy(o->id, sqlite3_column_blob(s, 0), DW_ID_LEN);
+        q_take(q, s, 0, o->id, DW_ID_LEN);
         if (which != Q_OLD_ITEMS)
             continue;
-        memcpy(o->attempt, sqlite3_column_blob(s, 1), DW_ID_LEN);
+        q_take(q, s, 1, o->attempt, DW_ID_LEN);
         o->bytes = sqlite3_column_int64(s, 2);
     }
     sqlite3_reset(s);
@@ -45,8 +45,8 @@ static void kill_expired(struct dw_queue *q, struct dw_queue_op *op, const uint8
     s = q_use(q, Q_EXPIRE);
     q_blob(s, 1, id, DW_ID_LEN);
     while (q_step(q, s) == SQLITE_ROW) {
-        memcpy(handle, sqlite3_column_blob(s, 0), DW_ID_LEN);
-        snprintf(service, sizeof service, "%s", (const char *)sqlite3_column_text(s, 1));
+        q_take(q, s, 0, handle, sizeof handle);
+        snprintf(service, sizeof service, "%s", q_text(s, 1));
     }
     sqlite3_reset(s);
     q_moved(q, state, DEAD, 1);
@@ -93,7 +93,7 @@ void q_sweep(struct dw_queue *q, struct dw_queue_op *op)
     sqlite3_stmt *s = q_use(q, Q_OLD_OPEN);
     q_number(s, 1, op->now - q->config->queue.open_ttl_seconds * 1000);
     while (count < DW_COUNT(old) && q_step(q, s) == SQLITE_ROW)
-        memcpy(old[count++], sqlite3_column_blob(s, 0), DW_ID_LEN);
+        q_take(q, s, 0, old[count++], DW_ID_LEN);
     sqlite3_reset(s);
     for (size_t i = 0; i < count; i++)
         q_forget_attempt(q, old[i]);
