@@ -42,8 +42,8 @@ CAN = {
     "dw_keyd_receipt": "web",
     "answer_receipt": "keyd",
     "answer_index": "keyd",
-    # One program at the store, one at the queue; only the former decides.  What moves whole stores reads
-    # no case: it cannot open one by its id.
+    # One program at the store, one at the queue; only the former decides.  `dengwen queue adopt` opens the
+    # file of a broker that is gone.  What moves whole stores reads no case: it cannot open one by its id.
     "dw_store_case": "casework statistics",
     "dw_store_apply": "backup casework init restore statistics store",
     "dw_copy": "backup restore store",
@@ -51,7 +51,7 @@ CAN = {
     "dw_case_command": "casework",
     "dw_case_register": "casework",
     "dw_queue_open": "broker",
-    "sqlite3_open_v2": "audit backup broker casework init init-db restore statistics store",
+    "sqlite3_open_v2": "audit backup broker casework init init-db queue restore statistics store",
     # Who listens and who calls out.
     "zmq_bind": "broker",
     "dw_worker_new": "casework",
@@ -75,11 +75,11 @@ HAS = {
     "dw_rule_": "audit casework desk due web",
     "dw_file_": "desk web",
     "dw_http_": "desk web",
-    "dw_queue_": "broker",
+    "dw_queue_": "broker queue",
     "crypto_aead_": "casework desk init key notify staff web",
     "crypto_box_": "audit backup casework desk init init-db key notify restore staff statistics store web",
     "crypto_sign_final_create": "audit casework desk init key notify staff web",
-    "sqlite3_": "audit backup broker casework init init-db restore statistics store",
+    "sqlite3_": "audit backup broker casework init init-db queue restore statistics store",
     "mongoc_": "audit backup casework init init-db restore statistics store",
     "zmq_": "audit broker casework desk doctor init key notify queue staff web",
     "curl_": "case doctor notify",
