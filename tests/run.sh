@@ -24,7 +24,8 @@ Installs the packages of conf/packages, builds with sanitizers, and runs
   scripts          shellcheck reads all of them
 
   --long         long campaigns too (label long), with address+undefined
-  --bench        measures and prints (tests/bench), in the release build
+  --bench        measures and prints (tests/bench), in the release build, beside the servers of the
+                 group bench of conf/packages, which is installed then
   --only REGEX   only the tests whose names match; passed to ctest
 
 JOBS=N builds and tests so many at once (default: the processors).  Logs lie in build/logs.
@@ -49,7 +50,11 @@ row() {
 # ---- steps ----
 
 # In a subshell, as it ends with words of its own when it fails.
-install_all() { (install_packages build run peers test); }
+install_all() {
+    local groups=(build run peers test)
+    [ "$bench" = no ] || groups+=(bench)
+    (install_packages "${groups[@]}")
+}
 
 # What npm brings comes by its lock file, and runs nothing while it is installed.
 install_modules() {
