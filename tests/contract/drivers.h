@@ -4,10 +4,14 @@
 
 #include "../unit/unit.h"
 
+#include "careful_store.h"
+#include "fault_store.h"
+
 #include "dw/store.h"
 
 #include <mongoc/mongoc.h>
 #include <sodium.h>
+#include <sqlite3.h>
 #include <unistd.h>
 
 enum place { IN_MEMORY, ON_DISK, AT_SERVER };
@@ -115,6 +119,119 @@ static inline int run_on_every_driver(const struct promise *all, size_t count)
                                            (void *)&drivers[d]};
         failed += _cmocka_run_group_tests(drivers[d].name, tests, count, NULL, NULL);
     }
+    free(tests);
+    return failed;
+}
+
+/* ---- the same, with faults ---- */
+
+static const char *const fault_names[] = {[FAULT_BEFORE] = "write", [FAULT_AFTER] = "answer",
+                                          [FAULT_READ] = "read"};
+
+struct wrapped {
+    const struct driver *driver;
+    const struct promise *promise;
+};
+
+static inline void empty_file(const struct fixture *f)
+{
+    sqlite3 *db;
+    char path[600];
+    snprintf(path, sizeof path, "%s/cases.db", f->folder);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db,
+                                  "BEGIN; DELETE FROM cases; DELETE FROM receipts; DELETE FROM refs;"
+                                  "DELETE FROM objects; DELETE FROM worklist; DELETE FROM records;"
+                                  "DELETE FROM audit; COMMIT",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    sqlite3_close(db);
+}
+
+static inline void empty_server(const struct fixture *f)
+{
+    static const char *const collections[] = {"cases", "objects", "receipts", "refs", "records", "audit"};
+    char uri[600];
+    bson_t everything = BSON_INITIALIZER;
+    server_uri(uri, sizeof uri, f->folder);
+    mongoc_uri_t *parsed = mongoc_uri_new(uri);
+    mongoc_client_t *client = mongoc_client_new_from_uri(parsed);
+    for (size_t i = 0; i < DW_COUNT(collections); i++) {
+        mongoc_collection_t *c = mongoc_client_get_collection(
+            client, mongoc_uri_get_database(parsed), collections[i]);
+        assert_true(mongoc_collection_delete_many(c, &everything, NULL, NULL, NULL));
+        mongoc_collection_destroy(c);
+    }
+    mongoc_client_destroy(client);
+    mongoc_uri_destroy(parsed);
+    bson_destroy(&everything);
+}
+
+/* To make a store, and to close one, takes longer than most promises. */
+static inline void empty_store(struct fixture *f)
+{
+    if (f->driver->place == AT_SERVER) {
+        empty_server(f);
+    } else if (f->driver->place == ON_DISK) {
+        empty_file(f);
+    } else {
+        dw_store_close(f->store);
+        f->store = open_store(f);
+    }
+}
+
+/* The promise with the n-th call of a kind failing; false when it came to its end untouched. */
+static inline bool run_with_fault(struct fixture *f, CMUnitTestFunction test, enum fault fault, int n)
+{
+    void *state = f;
+    empty_store(f);
+    struct dw_store *faulty = fault_store(f->store, fault, n);
+    f->store = careful_store(faulty);
+    test(&state);
+    bool struck = fault_store_struck(faulty);
+    f->store = fault_store_unwrap(careful_store_unwrap(f->store));
+    return struck;
+}
+
+/* Each of the first, which are of all kinds, then ever fewer of what repeats itself. */
+static inline int next_call(int n)
+{
+    return n < 12 ? 1 : n / 3;
+}
+
+static inline void run_with_faults(void **state)
+{
+    const struct wrapped *w = *state;
+    void *fixture = (void *)w->driver;
+    int last[DW_COUNT(fault_names)];
+    setup(&fixture);
+    for (size_t fault = 0; fault < DW_COUNT(fault_names); fault++) {
+        last[fault] = 1;
+        while (run_with_fault(fixture, w->promise->test, (enum fault)fault, last[fault]))
+            last[fault] += next_call(last[fault]);
+    }
+    teardown(&fixture);
+    print_message("  untouched: %s %d, %s %d, %s %d\n", fault_names[0], last[0], fault_names[1],
+                  last[1], fault_names[2], last[2]);
+    assert_true(last[FAULT_READ] > 1); /* it does ask */
+    assert_int_equal(last[FAULT_BEFORE], last[FAULT_AFTER]);
+}
+
+static inline int run_on_every_driver_with_faults(const struct promise *all, size_t count)
+{
+    struct CMUnitTest *tests = calloc(count, sizeof *tests);
+    struct wrapped *wrapped = calloc(count, sizeof *wrapped);
+    int failed = 0;
+    for (size_t d = 0; d < DW_COUNT(drivers); d++) {
+        char name[60];
+        snprintf(name, sizeof name, "%s, failing", drivers[d].name);
+        for (size_t i = 0; i < count; i++) {
+            wrapped[i] = (struct wrapped){&drivers[d], &all[i]};
+            tests[i] = (struct CMUnitTest){all[i].name, run_with_faults, NULL, NULL, &wrapped[i]};
+        }
+        failed += _cmocka_run_group_tests(name, tests, count, NULL, NULL);
+    }
+    free(wrapped);
     free(tests);
     return failed;
 }

@@ -1,6 +1,5 @@
 /* Walking through a store and copying it, from and to every driver. */
 #include "drivers.h"
-#include "fault_store.h"
 
 #include "dw/copy.h"
 

@@ -2,7 +2,6 @@
  * beside them; on every driver. */
 #include "drivers.h"
 #include "../unit/case_data.h"
-#include "fault_store.h"
 
 #include "dw/statistics.h"
 

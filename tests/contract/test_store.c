@@ -1,8 +1,6 @@
-/* One contract, every driver: the same tests, under the same names, on each of them. */
+/* One contract, every driver: the same tests, under the same names, on each of them; with the word
+ * "faults" each of them again and again with every call failing once. */
 #include "drivers.h"
-#include "fault_store.h"
-
-#include <sys/stat.h>
 
 /* ---- making steps ---- */
 
@@ -448,66 +446,33 @@ TEST(an_audit_chain_only_grows)
     dw_buf_free(&buf);
 }
 
-/* ---- under faults ---- */
-
-/* What a careful caller does: on RETRY again, on UNCERTAIN look first. */
-static void register_carefully(struct fixture *f, int n)
-{
-    for (int tries = 0; tries < 10; tries++) {
-        struct made *m = make(n, 1);
-        enum dw_result outcome = apply(f, m);
-        free(m);
-        if (outcome == DW_UNCERTAIN && version_of(f, n) >= 1)
-            outcome = DW_OK;
-        if (outcome == DW_OK)
-            return;
-    }
-    fail_msg("ten tries were not enough");
-}
-
-static void change_carefully(struct fixture *f, int n, int version)
-{
-    for (int tries = 0; tries < 10 && version_of(f, n) < version; tries++) {
-        struct made *m = make(n, version);
-        apply(f, m);
-        free(m);
-    }
-    assert_int_equal(version_of(f, n), version);
-}
-
-TEST(a_fault_at_any_write_loses_nothing_and_doubles_nothing)
+TEST(a_run_of_filings_changes_and_late_deliveries_leaves_each_once)
 {
     struct fixture *f = *state;
-    for (int fault = FAULT_BEFORE; fault <= FAULT_AFTER; fault++) {
-        bool struck = true;
-        int n = 1;
-        for (; struck; n++) {
-            struct fixture g = *f;
-            struct dw_store_counts counts;
-            char folder[320], rows[10][16];
-            snprintf(folder, sizeof folder, "%s/%d-%d", f->folder, fault, n);
-            mkdir(folder, 0700);
-            g.folder = folder;
-            g.store = fault_store(open_store(&g), (enum fault)fault, n);
-            for (int i = 1; i <= 4; i++)
-                register_carefully(&g, i);
-            for (int i = 1; i <= 4; i++)
-                change_carefully(&g, i, 2);
-            register_carefully(&g, 2); /* delivered once more, late */
-            assert_int_equal(dw_store_counts(g.store, &counts), DW_OK);
-            assert_int_equal(counts.cases, 4);
-            assert_int_equal(counts.objects, 8);
-            assert_int_equal(counts.receipts, 4);
-            assert_int_equal(counts.references, 4);
-            assert_int_equal(list(&g, DW_LIST_ALL, "500108", NULL, 0, 0, 3, rows, 10), 4);
-            struck = fault_store_struck(g.store);
-            dw_store_close(g.store);
-        }
-        assert_true(n > 9); /* every write was hit, and one run went untouched */
+    struct dw_store_counts counts;
+    char rows[10][16];
+    for (int i = 1; i <= 4; i++)
+        put(f, i);
+    for (int i = 1; i <= 4; i++) {
+        struct made *m = make(i, 2);
+        assert_int_equal(apply(f, m), DW_OK);
+        free(m);
     }
+    struct made *late = make(2, 1);
+    assert_int_equal(apply(f, late), DW_OK);
+    assert_true(late->step.existed);
+    free(late);
+    for (int i = 1; i <= 4; i++)
+        assert_int_equal(version_of(f, i), 2);
+    assert_int_equal(dw_store_counts(f->store, &counts), DW_OK);
+    assert_int_equal(counts.cases, 4);
+    assert_int_equal(counts.objects, 8);
+    assert_int_equal(counts.receipts, 4);
+    assert_int_equal(counts.references, 4);
+    assert_int_equal(list(f, DW_LIST_ALL, "500108", NULL, 0, 0, 3, rows, 10), 4);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 #define T(name) {#name, name}
     static const struct promise all[] = {
@@ -525,6 +490,8 @@ int main(void)
         T(timers_notices_and_what_is_to_be_counted_come_due_in_order),
         T(records_are_guarded_by_their_version_and_listed_by_prefix),
         T(an_audit_chain_only_grows),
-        T(a_fault_at_any_write_loses_nothing_and_doubles_nothing)};
+        T(a_run_of_filings_changes_and_late_deliveries_leaves_each_once)};
+    if (argc > 1 && strcmp(argv[1], "faults") == 0)
+        return run_on_every_driver_with_faults(all, DW_COUNT(all));
     return run_on_every_driver(all, DW_COUNT(all));
 }

@@ -386,6 +386,8 @@ class End:
 
 
 class Crashes(unittest.TestCase):
+    killer, end = Killer, End
+
     def setUp(self):
         self.folder = tempfile.mkdtemp(prefix="dw-crash-", dir="/tmp")  # what clients keep
         self.addCleanup(shutil.rmtree, self.folder)
@@ -402,46 +404,53 @@ class Crashes(unittest.TestCase):
 
 class Campaign(Crashes):
     """Nothing is lost and nothing doubled."""
+    kills, least = KILLS, dict.fromkeys(POINTS, KILLS // 50)
 
     def test_campaign(self):
         began = time.monotonic()
-        say(f"seed {SEED}, {KILLS} kills")
+        say(f"seed {SEED}, {self.kills} kills")
         mail = MailServer(f"{self.folder}/smtp")
         self.addCleanup(mail.script, "stop")
         self.install(*mail.settings())
         load = Load(self.here, self.ledger, 4, [f"{FIRST}.inspector1", f"{FIRST}.inspector2",
                                                 f"{SECOND}.inspector1"])
-        killer = Killer(self.here, load, self.choice, f"{self.folder}/kill")
+        killer = self.killer(self.here, load, self.choice, f"{self.folder}/kill")
         killer.start(*PARTS)
         self.here.wait_ready()
         with load:
             self.kill_one_by_one(killer)
-            self.here.kill(*PARTS)
-            killer.start("run")
-            while killer.total() < KILLS:
-                killer.under_supervisor()
-                self.choice_of_moment()
+            self.kill_the_rest(killer)
             killer.look()
-        self.here.kill("run")
+        self.here.kill_all()
         killer.start("run")
         self.here.wait_ready()
         say(f"{killer.total()} kills in {time.monotonic() - began:.0f} s: "
             + ", ".join(f"{name} {n}" for name, n in sorted(killer.count.items())))
-        found = End(self.here, mail).found(self.ledger.rows())
+        found = self.end(self.here, mail).found(self.ledger.rows())
         failures = self.check(found)
         self.tell(found, failures, began)
         self.assertEqual(failures, [])
         self.assertNotRegex(self.here.all_logs(), "runtime error:|AddressSanitizer|run.part-died.* exit code")
-        few = [p for p in POINTS if killer.count[p] < KILLS // 50]
+        few = [p for p, least in self.least.items() if killer.count[p] < least]
         self.assertEqual(few, [], "steps at which too few died")
         self.check_the_checker(found)
 
-    def kill_one_by_one(self, killer):
+    def plan(self):
         """Nine of ten kills: at every step equally often, mixed with the others."""
-        many = KILLS * 9 // 10
+        many = self.kills * 9 // 10
         plan = list(POINTS) * (many * 2 // 3 // len(POINTS))
-        plan += ["all"] * (KILLS // 20)
-        plan += ["any"] * (many - len(plan))
+        plan += ["all"] * (self.kills // 20)
+        return plan + ["any"] * (many - len(plan))
+
+    def kill_the_rest(self, killer):
+        self.here.kill(*PARTS)
+        killer.start("run")
+        while killer.total() < self.kills:
+            killer.under_supervisor()
+            self.choice_of_moment()
+
+    def kill_one_by_one(self, killer):
+        plan = self.plan()
         self.choice.shuffle(plan)
         for i, what in enumerate(plan):
             if what in POINTS:
@@ -501,13 +510,13 @@ class DeliberateBugs(Crashes):
     def kinds_with(self, bug, points, again):
         self.install()
         load = Load(self.here, self.ledger, 6, (), mail=0, again=again, adds=0)
-        killer = Killer(self.here, load, self.choice, f"{self.folder}/kill", DENGWEN_BUG=bug)
+        killer = self.killer(self.here, load, self.choice, f"{self.folder}/kill", DENGWEN_BUG=bug)
         killer.start(*PARTS)
         self.here.wait_ready()
         with load:
             for point in points:
                 killer.at(point)
-        failures = self.check(End(self.here).found(self.ledger.rows()))
+        failures = self.check(self.end(self.here).found(self.ledger.rows()))
         say(f"  {bug}: {dict(collections.Counter(f.kind for f in failures))} after "
             f"{killer.total()} kills")
         return {failure.kind for failure in failures}

@@ -5,55 +5,19 @@
 The servers are its own, started through tests/support/mongodb.sh: they are stopped, killed and
 replaced.  What the driver makes of single errors is in tests/contract/test_mongodb.c."""
 import os
-import shutil
 import socket
 import struct
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from installation import (SOURCE, Citizen, Installation, Member, a_filing, free_ports, request,  # noqa: E402
-                          wait_until)
+from installation import Citizen, Installation, Member, a_filing, request, wait_until  # noqa: E402
+from mongo_server import Server  # noqa: E402
 
 QUICK = 1.5  # seconds; store.select_ms is 3
 OP_MSG = 2013
-
-
-class Server:
-    def __init__(self):
-        self.folder = tempfile.mkdtemp(prefix="dw-mongodb-", dir="/tmp")
-        (self.port,) = free_ports(1)
-        self.start()
-
-    def script(self, verb, *more):
-        subprocess.run([f"{SOURCE}/tests/support/mongodb.sh", verb, self.folder, *map(str, more)],
-                       check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-
-    def start(self, *how):
-        self.script("start", self.port, *how)
-
-    def stop(self):
-        self.script("stop")
-
-    def kill(self):
-        self.script("kill")
-        wait_until(10, lambda: not self.answers(), "the server is dead")
-
-    def answers(self):
-        try:
-            socket.create_connection(("127.0.0.1", self.port), 1).close()
-            return True
-        except OSError:
-            return False
-
-    def remove(self):
-        if self.answers():
-            self.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Between(threading.Thread):

@@ -1,6 +1,6 @@
 #include "fault_store.h"
 
-#include "driver.h"
+#include "store_reads.h"
 
 struct faulty {
     struct dw_store *inner;
@@ -9,12 +9,17 @@ struct faulty {
     bool struck;
 };
 
+static bool strikes(struct faulty *f, bool reading)
+{
+    bool now = reading == (f->fault == FAULT_READ) && ++f->calls == f->n;
+    f->struck = f->struck || now;
+    return now;
+}
+
 static void apply(void *self, struct dw_store_step *const *steps, size_t count)
 {
     struct faulty *f = self;
-    bool now = ++f->calls == f->n;
-    if (now)
-        f->struck = true;
+    bool now = strikes(f, false);
     if (now && f->fault == FAULT_BEFORE)
         return; /* store.c has set every outcome to RETRY */
     f->inner->driver->apply(f->inner->self, steps, count);
@@ -24,86 +29,22 @@ static void apply(void *self, struct dw_store_step *const *steps, size_t count)
     }
 }
 
-#define INNER(self) ((struct faulty *)(self))->inner
-
 static void close_both(void *self)
 {
-    dw_store_close(INNER(self));
+    dw_store_close(((struct faulty *)self)->inner);
     dw_free(self);
 }
-static enum dw_result ping(void *self)
-{
-    return dw_store_ping(INNER(self));
-}
-static enum dw_result get_case(void *self, const uint8_t id[16], struct dw_buf *buf,
-                               int64_t *version)
-{
-    return INNER(self)->driver->get_case(INNER(self)->self, id, buf, version);
-}
-static enum dw_result id_of_handle(void *self, const uint8_t handle[16], uint8_t id[16])
-{
-    return dw_store_id_of_handle(INNER(self), handle, id);
-}
-static enum dw_result id_of_reference(void *self, const char *reference, uint8_t id[16])
-{
-    return dw_store_id_of_reference(INNER(self), reference, id);
-}
-static enum dw_result get_object(void *self, const uint8_t id[16], int32_t part,
-                                 struct dw_buf *buf)
-{
-    return dw_store_object(INNER(self), id, part, buf);
-}
-static enum dw_result worklist(void *self, const struct dw_store_query *query,
-                               struct dw_arena *arena, struct dw_store_row *rows, size_t *count)
-{
-    return INNER(self)->driver->worklist(INNER(self)->self, query, arena, rows, count);
-}
-static enum dw_result due(void *self, enum dw_store_due which, dw_time now, size_t limit,
-                          uint8_t (*ids)[16], size_t *count)
-{
-    return dw_store_due(INNER(self), which, now, limit, ids, count);
-}
-static enum dw_result get_record(void *self, const char *collection, const char *key,
-                                 struct dw_buf *buf, int64_t *version)
-{
-    return INNER(self)->driver->get_record(INNER(self)->self, collection, key, buf, version);
-}
-static enum dw_result records(void *self, const char *collection, const char *prefix,
-                              dw_store_each *each, void *arg)
-{
-    return dw_store_records(INNER(self), collection, prefix, each, arg);
-}
-static enum dw_result audit_last(void *self, const char *chain, int64_t *seq, struct dw_buf *buf)
-{
-    return dw_store_audit_last(INNER(self), chain, seq, buf);
-}
-static enum dw_result audit_read(void *self, const char *chain, int64_t from, size_t limit,
-                                 dw_store_each *each, void *arg)
-{
-    return dw_store_audit_read(INNER(self), chain, from, limit, each, arg);
-}
-static enum dw_result counts(void *self, struct dw_store_counts *ret)
-{
-    return dw_store_counts(INNER(self), ret);
-}
-static enum dw_result each_case(void *self, dw_store_each *each, void *arg)
-{
-    return dw_store_each_case(INNER(self), each, arg);
-}
-static enum dw_result walk(void *self, enum dw_store_table table, const struct dw_store_entry *after,
-                           size_t limit, dw_store_walker *walker, void *arg)
-{
-    return dw_store_walk(INNER(self), table, after, limit, walker, arg);
-}
+
+#define READ(name, arguments, ...)                                                                 \
+    static enum dw_result name arguments                                                           \
+    {                                                                                              \
+        struct dw_store *inner = ((struct faulty *)self)->inner;                                   \
+        return strikes(self, true) ? DW_RETRY : inner->driver->name(inner->self, ##__VA_ARGS__);   \
+    }
+STORE_READS(READ)
 
 static const struct dw_store_driver faulty = {
-    .scheme = "fault:",        .close = close_both,       .ping = ping,
-    .apply = apply,            .get_case = get_case,      .id_of_handle = id_of_handle,
-    .id_of_reference = id_of_reference, .get_object = get_object, .worklist = worklist,
-    .due = due,                .get_record = get_record,  .records = records,
-    .audit_last = audit_last,  .audit_read = audit_read,  .counts = counts,
-    .each_case = each_case,    .walk = walk,
-};
+    .scheme = "fault:", .close = close_both, .apply = apply, STORE_READS(STORE_READ_MEMBER)};
 
 struct dw_store *fault_store(struct dw_store *inner, enum fault fault, int n)
 {
@@ -117,4 +58,12 @@ struct dw_store *fault_store(struct dw_store *inner, enum fault fault, int n)
 bool fault_store_struck(const struct dw_store *store)
 {
     return ((struct faulty *)store->self)->struck;
+}
+
+struct dw_store *fault_store_unwrap(struct dw_store *store)
+{
+    struct dw_store *inner = ((struct faulty *)store->self)->inner;
+    dw_free(store->self);
+    dw_free(store);
+    return inner;
 }
