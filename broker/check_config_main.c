@@ -98,11 +98,13 @@ static void check_passwords(struct check *check)
     const struct dw_config *c = &check->config;
     const struct {
         const char *key, *value;
-    } files[] = {{"notify.smtp_password_file", c->notify.smtp_password_file},
+    } files[] = {{"store.password_file", c->store.password_file},
+                 {"notify.smtp_password_file", c->notify.smtp_password_file},
                  {"notify.sms_password_file", c->notify.sms_password_file}};
     for (size_t i = 0; i < DW_COUNT(files); i++) {
         char *path = dw_config_resolve(c, files[i].value);
-        if (*files[i].value)
+        /* a credential is there for the service alone */
+        if (*files[i].value && strncmp(files[i].value, DW_CREDENTIAL, strlen(DW_CREDENTIAL)) != 0)
             check_path(check, files[i].key, path, S_IFREG, 077);
         dw_free(path);
     }

@@ -1,6 +1,7 @@
 #include "dw/config.h"
 
 #include "dw/bytes.h"
+#include "dw/process.h"
 #include "dw/result.h"
 
 #include <errno.h>
@@ -157,7 +158,7 @@ static const struct setting settings[] = {
       "sqlite:FILE, or mongodb://[USER@]HOST[,HOST...]/DATABASE?replicaSet=NAME"),
     N("store.busy_ms", store.busy_ms, "5000", 0, 60000, "SQLite: wait for a locked database"),
     N("store.cache_mib", store.cache_mib, "64", 1, 65536, "SQLite: memory for pages"),
-    S("store.password_file", store.password_file, "", "MongoDB: password of the user in store.uri"),
+    S("store.password_file", store.password_file, "", "MongoDB: first line is the password of the user in store.uri; or credential:NAME"),
     N("store.select_ms", store.select_ms, "3000", 100, 60000,
       "MongoDB: until a server that takes writes is found, or a connection of the pool is free"),
     N("store.socket_ms", store.socket_ms, "10000", 100, 600000, "MongoDB: an answer"),
@@ -192,13 +193,13 @@ static const struct setting settings[] = {
     S("notify.smtp_url", notify.smtp_url, "", "smtp://host:25; empty: no e-mail leaves"),
     S("notify.smtp_from", notify.smtp_from, "noreply@localhost", "sender address"),
     S("notify.smtp_user", notify.smtp_user, "", "empty: no login"),
-    S("notify.smtp_password_file", notify.smtp_password_file, "", "first line is the password"),
+    S("notify.smtp_password_file", notify.smtp_password_file, "", "first line is the password; or credential:NAME"),
     B("notify.smtp_tls", notify.smtp_tls, "true", "refuse to send without TLS"),
     S("notify.sms_driver", notify.sms_driver, "none", "none or kannel"),
     S("notify.sms_url", notify.sms_url, "http://127.0.0.1:13013/cgi-bin/sendsms",
       "Kannel's smsbox; the text travels in the URL: loopback only"),
     S("notify.sms_user", notify.sms_user, "", "user at the gateway"),
-    S("notify.sms_password_file", notify.sms_password_file, "", "first line is the password"),
+    S("notify.sms_password_file", notify.sms_password_file, "", "first line is the password; or credential:NAME"),
     S("notify.sms_from", notify.sms_from, "12393", "sender shown"),
     N("notify.delay_min_minutes", notify.delay_min_minutes, "30", 0, 10080,
       "notices of anonymous filings leave after a random delay: at least"),
@@ -631,6 +632,23 @@ static char *join(const char *folder, const char *name)
 char *dw_config_resolve(const struct dw_config *config, const char *path)
 {
     return *path == '/' || !config->folder ? dw_strdup(path) : join(config->folder, path);
+}
+
+uint8_t *dw_config_secret(const struct dw_config *config, const char *value, size_t max,
+                          size_t *ret_len)
+{
+    bool given = strncmp(value, DW_CREDENTIAL, strlen(DW_CREDENTIAL)) == 0;
+    const char *name = given ? value + strlen(DW_CREDENTIAL) : value;
+    const char *folder = given ? getenv("CREDENTIALS_DIRECTORY") : NULL;
+    if (given && (!folder || !*name || strchr(name, '/') || *name == '.')) {
+        errno = ENOENT;
+        return NULL;
+    }
+    char *path = given ? join(folder, name) : dw_config_resolve(config, value);
+    /* systemd lets our user in by an access list, which looks like a permission of the group. */
+    uint8_t *secret = dw_read_file(path, max, !given, ret_len);
+    dw_free(path);
+    return secret;
 }
 
 static char *below(const struct dw_config *config, const char *folder, const char *name)

@@ -32,13 +32,11 @@ void dw_channel_password(const struct dw_config *config, const char *file, char 
     out[0] = 0;
     if (!*file)
         return;
-    char *path = dw_config_resolve(config, file);
-    char *text = (char *)dw_read_file(path, 255, true, &len);
+    char *text = (char *)dw_config_secret(config, file, 255, &len);
     if (text) {
         snprintf(out, 256, "%.*s", (int)strcspn(text, "\r\n"), text);
         dw_wipe_free(text, len);
     }
-    dw_free(path);
 }
 
 /* ---- composing ---- */

@@ -145,6 +145,11 @@ void dw_config_write(const struct dw_config *config, FILE *out);
 
 /* folder-relative path made absolute; caller frees. */
 char *dw_config_resolve(const struct dw_config *config, const char *path);
+/* What a setting ..._file names: a file that only its owner may read, or "credential:NAME", which the
+ * service manager put into $CREDENTIALS_DIRECTORY.  NULL with errno as dw_read_file(). */
+uint8_t *dw_config_secret(const struct dw_config *config, const char *value, size_t max,
+                          size_t *ret_len);
+#define DW_CREDENTIAL "credential:"
 /* The folder with rules, calendars, bodies, catalogue and templates: the setting `data`, else
  * ../share/dengwen beside the executable, else the installed one.  Caller frees. */
 char *dw_config_data_folder(const struct dw_config *config);

@@ -1,6 +1,10 @@
 #include "unit.h"
 
+#include "dw/bytes.h"
 #include "dw/config.h"
+#include "dw/process.h"
+
+#include <sys/stat.h>
 
 struct seen {
     int count;
@@ -158,10 +162,47 @@ TEST(a_missing_file_is_a_problem_that_says_what_to_do)
     dw_config_free(&c);
 }
 
+static void assert_secret(const struct dw_config *c, const char *value, const char *expected)
+{
+    size_t len;
+    uint8_t *secret = dw_config_secret(c, value, 20, &len);
+    if (!expected) {
+        assert_null(secret);
+        return;
+    }
+    assert_non_null(secret);
+    assert_int_equal(len, strlen(expected));
+    assert_memory_equal(secret, expected, len);
+    free(secret);
+}
+
+TEST(a_secret_is_a_file_of_ones_own_or_a_credential)
+{
+    struct dw_config c;
+    char *folder = make_folder(), path[400];
+    dw_config_defaults(&c);
+    snprintf(path, sizeof path, "%s/password", folder);
+    assert_true(dw_write_file(path, "secret", 6, 0600));
+    assert_secret(&c, path, "secret");
+    assert_int_equal(chmod(path, 0640), 0);
+    assert_secret(&c, path, NULL);
+    unsetenv("CREDENTIALS_DIRECTORY");
+    assert_secret(&c, "credential:password", NULL);
+    setenv("CREDENTIALS_DIRECTORY", folder, 1);
+    assert_secret(&c, "credential:password", "secret");
+    assert_secret(&c, "credential:other", NULL);
+    assert_secret(&c, "credential:", NULL);
+    assert_secret(&c, "credential:../password", NULL);
+    unsetenv("CREDENTIALS_DIRECTORY");
+    dw_config_free(&c);
+    rm_folder(folder);
+}
+
 RUN(cmocka_unit_test(an_empty_file_gives_the_defaults),
     cmocka_unit_test(values_of_every_kind_are_read),
     cmocka_unit_test(each_problem_has_its_line_and_key_and_all_are_told),
     cmocka_unit_test(a_key_twice_a_group_without_keys_and_a_list_for_a_value_are_problems),
     cmocka_unit_test(rules_across_keys_are_checked),
     cmocka_unit_test(a_written_file_reads_back_the_same),
-    cmocka_unit_test(a_missing_file_is_a_problem_that_says_what_to_do))
+    cmocka_unit_test(a_missing_file_is_a_problem_that_says_what_to_do),
+    cmocka_unit_test(a_secret_is_a_file_of_ones_own_or_a_credential))
