@@ -502,6 +502,30 @@ TEST(a_server_that_is_away_is_waited_for)
     dw_store_close(store);
 }
 
+TEST(a_pool_without_a_free_connection_sends_nothing)
+{
+    struct fixture *f = *state;
+    struct dw_store *small;
+    struct dw_error err = {0};
+    struct mongo_call calls[2];
+    f->config.store.pool = DW_COUNT(calls);
+    f->config.store.select_ms = 300;
+    assert_int_equal(dw_store_open(f->uri, &f->config, &small, &err), DW_OK);
+    for (size_t i = 0; i < DW_COUNT(calls); i++)
+        assert_true(mongo_begin(small->self, &calls[i]));
+    struct made *m = make(1, 1);
+    struct dw_store_step *steps[] = {&m->step};
+    dw_store_apply(small, steps, 1);
+    assert_int_equal(m->step.outcome, DW_RETRY);
+    assert_int_equal(version_of(f, 1), 0);
+    for (size_t i = 0; i < DW_COUNT(calls); i++)
+        mongo_end(&calls[i]);
+    dw_store_apply(small, steps, 1);
+    assert_int_equal(m->step.outcome, DW_OK);
+    free_made(m);
+    dw_store_close(small);
+}
+
 static void set_version(struct fixture *f, int version)
 {
     struct mongo_call call;
@@ -617,6 +641,7 @@ RUN(cmocka_unit_test_setup_teardown(every_query_is_answered_by_an_index_in_its_o
     cmocka_unit_test_setup_teardown(a_document_that_is_too_large_is_refused_for_good, setup, teardown),
     cmocka_unit_test_setup_teardown(a_uri_that_is_wrong_is_refused_and_not_repeated, setup, teardown),
     cmocka_unit_test_setup_teardown(a_server_that_is_away_is_waited_for, setup, teardown),
+    cmocka_unit_test_setup_teardown(a_pool_without_a_free_connection_sends_nothing, setup, teardown),
     cmocka_unit_test_setup_teardown(a_store_of_version_1_is_refused_until_it_is_brought_up_to_date, setup,
                                     teardown),
     cmocka_unit_test_setup_teardown(an_index_that_was_lost_is_made_again, setup, teardown),

@@ -5,6 +5,7 @@
 The servers are its own, started through tests/support/mongodb.sh: they are stopped, killed and
 replaced.  What the driver makes of single errors is in tests/contract/test_mongodb.c."""
 import os
+import re
 import socket
 import struct
 import sys
@@ -13,8 +14,9 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from installation import Citizen, Installation, Member, a_filing, request, wait_until  # noqa: E402
-from mongo_server import Server  # noqa: E402
+from installation import Citizen, Installation, Member, a_filing, a_pdf, request, wait_until  # noqa: E402
+from mongo_server import Server, SmallServer  # noqa: E402
+from bad_days import own_mounts  # noqa: E402
 
 QUICK = 1.5  # seconds; store.select_ms is 3
 OP_MSG = 2013
@@ -182,6 +184,98 @@ class Standalone(Mongodb):
         self.assertIn("  #allow_standalone: false", text)
         with open(path, "w") as f:
             f.write(text.replace("  #allow_standalone: false", "  allow_standalone: true"))
+
+
+class Password(Mongodb):
+    """In a file or a credential, and nowhere else."""
+    PASSWORD = "kaifeng-8341-drum"
+
+    def setUp(self):
+        super().setUp()
+        self.server.script("user", "dengwen", text=self.PASSWORD + "\n")
+        self.server.stop()
+        self.server.start("auth")
+        self.file = f"{self.server.folder}/password"
+        self.write(self.PASSWORD)
+        uri = f"mongodb://dengwen@127.0.0.1:{self.server.port}/cases?directConnection=true&authSource=admin"
+        self.here = Installation(f"store.uri={uri}", f"store.password_file={self.file}")
+        self.addCleanup(self.here.__exit__, None, None, None)
+        self.citizen = Citizen(self.here)
+
+    def write(self, password):
+        with open(self.file, "w") as f:
+            f.write(password + "\n")
+        os.chmod(self.file, 0o600)
+
+    def setting(self, value):
+        path = f"{self.here.folder}/dengwen.yaml"
+        with open(path) as f:
+            text = re.sub(r"(?m)^  password_file: .*$", f'  password_file: "{value}"', f.read())
+        with open(path, "w") as f:
+            f.write(text)
+
+    def refused(self, says, **environment):
+        self.here.start("casework", wait=False, **environment)
+        self.assertEqual(self.here.processes.pop("casework").wait(30), 78)
+        self.assertIn(says, self.here.log("casework").splitlines()[-1])
+
+    def test_right_wrong_and_seen_by_nobody(self):
+        self.here.start_all()
+        self.citizen.follow(self.citizen.receipt(a_filing()))
+        told = self.here.tool("doctor").stdout + self.here.tool("check-config").stdout
+        told += request(self.here.ops, "GET", "/metrics").body.decode() + str(self.here.readiness())
+        for part in self.here.processes:
+            for what in ("cmdline", "environ"):
+                with open(f"/proc/{self.here.pid_of(part)}/{what}", errors="replace") as f:
+                    told += f.read()
+        self.here.kill("casework")
+        self.write("something-else-92")
+        self.refused("store.password_file")
+        done = self.here.tool("init-db")
+        self.assertEqual((done.returncode, done.stdout), (78, ""))
+        self.assertIn("refuses this user, or the password", done.stderr)
+        os.chmod(self.file, 0o644)
+        self.refused("only its owner may read")
+        self.write(self.PASSWORD)
+        self.setting("credential:password")
+        self.refused("credential:NAME")
+        self.here.start("casework", CREDENTIALS_DIRECTORY=self.server.folder)
+        self.citizen.follow(self.citizen.receipt(a_filing()))
+        told += done.stderr + self.here.all_logs()
+        self.assertIn("DENGWEN_CONFIG=", told)
+        for word in (self.PASSWORD, "something-else"):
+            self.assertNotIn(word, told)
+
+
+@unittest.skipUnless(own_mounts(), "mounting is not allowed here")
+class DiskFull(Mongodb):
+    """The server's, and then somebody makes room and starts it again."""
+
+    def setUp(self):
+        self.server = SmallServer(40, own_mounts())
+        self.addCleanup(self.server.remove)
+
+    def test_full_and_then_not(self):
+        self.install()
+        self.here.start_all()
+        receipts = []
+        while self.case_part()["ready"]:
+            self.assertLess(len(receipts), 200)
+            files = [("a.pdf", "application/pdf", a_pdf(700_000, len(receipts)))]
+            receipts.append(self.citizen.receipt(a_filing(), files=files))
+            time.sleep(0.1)
+        self.away()
+        self.assertRegex(self.here.log("casework"), "its log says why|disk is full|no answer came")
+        self.assertLess(self.here.log("casework").count("store.mongodb"), 100)
+        receipts.append(self.citizen.receipt(a_filing()))
+        self.assertGreater(self.here.queue_stats()["items"], 0)
+        self.server.make_room(400)
+        if self.server.answers():  # it came to no end of its own
+            self.server.kill()
+        self.server.start()
+        self.here.wait_ready()
+        self.each_is_one_case(receipts)
+        self.assertEqual(self.here.queue_stats()["dead"], 0)
 
 
 class Cut(Mongodb):

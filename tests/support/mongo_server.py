@@ -4,6 +4,7 @@ Started through tests/support/mongodb.sh, which says which one it is; a missing 
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -12,19 +13,32 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from installation import SOURCE, free_ports, wait_until  # noqa: E402
 
 
-class Server:
-    """`how`: standalone, auth.  `before`: words before the command that starts it."""
+def document(**fields):
+    """BSON, of texts and of lists of documents."""
+    out = b""
+    for name, value in fields.items():
+        if isinstance(value, str):
+            text = value.encode() + b"\0"
+            out += b"\x02" + name.encode() + b"\0" + struct.pack("<i", len(text)) + text
+        else:
+            inner = b"".join(b"\x03%d\0" % i + doc for i, doc in enumerate(value))
+            out += b"\x04" + name.encode() + b"\0" + struct.pack("<i", len(inner) + 5) + inner + b"\0"
+    return struct.pack("<i", len(out) + 5) + out + b"\0"
 
-    def __init__(self, *how, before=()):
+
+class Server:
+    """`how`: standalone, auth."""
+    before = ()  # words before the command that starts it
+
+    def __init__(self, *how):
         self.folder = tempfile.mkdtemp(prefix="dw-mongodb-", dir="/tmp")
         self.data = f"{self.folder}/data"
-        self.before = before
         (self.port,) = free_ports(1)
         self.start(*how)
 
-    def script(self, verb, *more):
+    def script(self, verb, *more, text=""):
         subprocess.run([*self.before, f"{SOURCE}/tests/support/mongodb.sh", verb, self.folder, *map(str, more)],
-                       check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+                       check=True, input=text, text=True, stdout=subprocess.DEVNULL)
 
     def start(self, *how):
         self.script("start", self.port, *how)
@@ -43,12 +57,54 @@ class Server:
         except OSError:
             return False
 
+    def insert(self, database, **fields):
+        """One document, by somebody who knows nothing of us."""
+        command = document(insert="planted", documents=[document(**fields)], **{"$db": database})
+        message = struct.pack("<iiiiI", 21 + len(command), 1, 0, 2013, 0) + b"\0" + command
+        with socket.create_connection(("127.0.0.1", self.port), 10) as connection:
+            connection.sendall(message)
+            head = connection.recv(16, socket.MSG_WAITALL)
+            answer = connection.recv(struct.unpack("<i", head[:4])[0] - 16, socket.MSG_WAITALL)
+        if b"\x10n\0\x01\0\0\0" not in answer:
+            raise AssertionError(f"not inserted: {answer!r}")
+
     def remove(self):
         if self.answers():
             self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def uri(self):
+        return f"mongodb://127.0.0.1:{self.port}/?directConnection=true"
+
     def serve(self):
         """What is installed from now on keeps its cases here; returns what ends that."""
-        os.environ["DENGWEN_TEST_MONGODB"] = f"mongodb://127.0.0.1:{self.port}/?directConnection=true"
+        os.environ["DENGWEN_TEST_MONGODB"] = self.uri()
         return lambda: os.environ.pop("DENGWEN_TEST_MONGODB", None)
+
+
+class SmallServer(Server):
+    """Its data folder is a disk of its own of so many MB, which outlives it."""
+
+    def __init__(self, size, own_mounts):
+        self.size, self.own_mounts = size, own_mounts
+        self.holder = None
+        super().__init__()
+
+    def start(self, *how):
+        if not self.holder:
+            os.mkdir(self.data)
+            mount = f"mount -t tmpfs -o size={self.size}m none {self.data} && echo && exec sleep 600"
+            self.holder = subprocess.Popen([*self.own_mounts, "sh", "-c", mount], stdout=subprocess.PIPE)
+            self.holder.stdout.readline()
+            user = ["-U", "--preserve-credentials"] if "--user" in self.own_mounts else []
+            self.before = ["nsenter", "-t", str(self.holder.pid), "-m", *user]
+        super().start(*how)
+
+    def make_room(self, size):
+        subprocess.run([*self.before, "mount", "-o", f"remount,size={size}m", self.data], check=True)
+
+    def remove(self):
+        super().remove()
+        self.holder.kill()
+        self.holder.communicate()
+        shutil.rmtree(self.folder, ignore_errors=True)

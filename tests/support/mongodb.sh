@@ -1,7 +1,9 @@
 #!/bin/bash
-# mongodb.sh start DIR [PORT [standalone]]   a server that speaks MongoDB's protocol on
+# mongodb.sh start DIR [PORT [standalone|auth]]   a server that speaks MongoDB's protocol on
 #                               127.0.0.1:PORT (27117), a replica set of one unless told otherwise;
-#                               prints which one it is
+#                               prints which one it is.  auth: only for users it knows
+# mongodb.sh user DIR NAME      makes a user who may read and write everything, before auth is asked;
+#                               the password is read from standard input
 # mongodb.sh uri DIR            where it is: mongodb://...
 # mongodb.sh stop|kill DIR      the second with -9
 # mongodb.sh run COMMAND...     with DENGWEN_TEST_MONGODB=mongodb://... while the command runs
@@ -65,21 +67,41 @@ start() {
     if command -v mongod >/dev/null; then
         echo "mongod: $(mongod --version | head -n 1)"
         [ "$kind" = standalone ] || options=(--replSet rs0)
+        if [ "$kind" = auth ]; then
+            (umask 077 && head -c 48 /dev/urandom | base64 -w 0 >"$dir/keyfile")
+            options+=(--auth --keyFile "$dir/keyfile")
+        fi
         start_process "$dir" mongodb mongod --dbpath "$dir/data" --port "$port" --bind_ip 127.0.0.1 \
             --setParameter enableTestCommands=1 "${options[@]}"
         wait_until 60 answers "$port"
-        [ "$kind" = standalone ] || mongosh --quiet --port "$port" --eval \
+        [ "$kind" != replicated ] || mongosh --quiet --port "$port" --eval \
             "try { rs.status() } catch (e) { rs.initiate({_id: 'rs0', members: [{_id: 0, host: '127.0.0.1:$port'}]}) }"
     else
         install_secantus
         echo "SecantusDB $secantus"
-        [ "$kind" != standalone ] || options=(--standalone)
+        [ "$kind" = replicated ] || options=("--$kind")
         start_process "$dir" mongodb "$venv/bin/secantusd-py" --host 127.0.0.1 --port "$port" \
             --storage-path "$dir/data" --sync-on-commit --enable-test-commands --log-level WARNING \
             "${options[@]}"
         wait_until 60 answers "$port"
     fi
     echo "mongodb://127.0.0.1:$port/?directConnection=true" >"$dir/uri"
+}
+
+make_user() {
+    local dir=$1 name=$2 password
+    read -r password
+    if command -v mongod >/dev/null; then
+        NAME=$name PASSWORD=$password mongosh --quiet "$(cat "$dir/uri")" --eval \
+            "db.getSiblingDB('admin').createUser({user: process.env.NAME, pwd: process.env.PASSWORD,
+                                                  roles: ['readWriteAnyDatabase', 'dbAdminAnyDatabase']})"
+    else
+        NAME=$name PASSWORD=$password "$venv/bin/python" -c "
+import os, sys, pymongo
+pymongo.MongoClient(sys.argv[1]).admin.command(
+    'createUser', os.environ['NAME'], pwd=os.environ['PASSWORD'],
+    roles=['readWriteAnyDatabase', 'dbAdminAnyDatabase'])" "$(cat "$dir/uri")"
+    fi
 }
 
 run() {
@@ -99,11 +121,12 @@ run() {
 
 case "${1:-} ${2:-}" in
 "start "?*) start "${@:2}" ;;
+"user "?*) make_user "$2" "${3:?NAME}" ;;
 "uri "?*) cat "$2/uri" ;;
 "stop "?*) stop_process "$2" mongodb 20 ;;
 "kill "?*) kill -KILL "$(cut -d " " -f 1 "$2/mongodb.pid")" ;;
 "run "?*) shift && run "$@" ;;
 "program ") install_secantus && echo "$venv/bin/secantusd-py" ;;
 "shell ") find_shell ;;
-*) sed -n '2,13s/^# \{0,1\}//p' "$0" && exit 2 ;;
+*) sed -n '2,15s/^# \{0,1\}//p' "$0" && exit 2 ;;
 esac

@@ -270,8 +270,9 @@ int main(int argc, char **argv)
         die(DW_EXIT_CONFIG, "keys", err.text);
     dw_free(sign);
     load_domain(&cw);
-    if (dw_store_open(cw.config->store.uri, cw.config, &cw.store, &err) != DW_OK)
-        die(DW_EXIT_AWAY, "store", err.text);
+    enum dw_result opened = dw_store_open(cw.config->store.uri, cw.config, &cw.store, &err);
+    if (opened != DW_OK)
+        die(opened == DW_INVALID ? DW_EXIT_CONFIG : DW_EXIT_AWAY, "store", err.text);
     cw.fold = (struct dw_fold){.store = cw.store,
                                .routing = cw.domain.routing,
                                .cases_max = (size_t)cw.config->cases.fold_batch};

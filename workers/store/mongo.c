@@ -5,6 +5,7 @@
  * does not depend on what a server remembers of sessions. */
 #include "mongo_private.h"
 
+#include "dw/clock.h"
 #include "dw/log.h"
 #include "dw/process.h"
 
@@ -15,6 +16,7 @@
 enum {
     PASSWORD_MAX = 1024,
     HEARTBEAT_MS = 1000, /* so that a new primary is seen well within store.select_ms */
+    TELL_MS = 1000,
 };
 
 static pthread_once_t started = PTHREAD_ONCE_INIT;
@@ -86,10 +88,29 @@ enum dw_result mongo_outcome(const bson_error_t *e)
     return DW_UNCERTAIN;
 }
 
+/* A server that fails fails every call. */
+static bool may_tell(void)
+{
+    static int64_t told;
+    int64_t now = dw_monotonic_ms(), last = __atomic_load_n(&told, __ATOMIC_RELAXED);
+    return now - last >= TELL_MS && __atomic_compare_exchange_n(&told, &last, now, false,
+                                                                __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
+/* What a server says of a query or a write may quote it. */
+void mongo_tell(const char *doing, const bson_error_t *e)
+{
+    const char *what = was_not_sent(e) ? e->message
+                       : !is_of_server(e) ? "no answer came"
+                       : e->code == OUT_OF_DISK ? "the server's disk is full: make room there"
+                                                : "the server cannot do it just now: its log says why";
+    if (may_tell())
+        dw_log(DW_WARN, "store.mongodb", "%s (%u.%u): %s", doing, e->domain, e->code, what);
+}
+
 enum dw_result mongo_read_failed(const bson_error_t *e)
 {
-    dw_log(DW_WARN, "store.mongodb", "reading: %u.%u %s", e->domain, e->code,
-           was_not_sent(e) ? e->message : "");
+    mongo_tell("reading", e);
     return DW_RETRY;
 }
 
@@ -167,6 +188,7 @@ mongoc_collection_t *mongo_collection(const struct mongo_call *call, const char 
     return mongoc_client_get_collection(call->client, call->mongo->database, name);
 }
 
+/* A server whose disk failed may still say hello. */
 static enum dw_result ping(void *self)
 {
     struct mongo_call call;
@@ -177,7 +199,8 @@ static enum dw_result ping(void *self)
     bson_t *hello = BCON_NEW("hello", BCON_INT32(1));
     bool good = mongoc_client_command_simple(call.client, "admin", hello, NULL, &reply, &error);
     bson_iter_t at;
-    good = good && bson_iter_init_find(&at, &reply, "isWritablePrimary") && bson_iter_bool(&at);
+    good = good && bson_iter_init_find(&at, &reply, "isWritablePrimary") && bson_iter_bool(&at) &&
+           mongo_can_read(&call, &error);
     bson_destroy(&reply);
     bson_destroy(hello);
     mongo_end(&call);
@@ -209,12 +232,11 @@ static enum dw_result read_password(struct mongo *m, struct dw_error *err)
         return dw_invalid(err, "store.uri", "expected a user, as there is a store.password_file");
     char password[PASSWORD_MAX + 1];
     size_t len;
-    char *path = dw_config_resolve(c, c->store.password_file);
-    uint8_t *bytes = dw_read_file(path, PASSWORD_MAX, true, &len);
-    dw_free(path);
+    uint8_t *bytes = dw_config_secret(c, c->store.password_file, PASSWORD_MAX, &len);
     if (!bytes)
         return dw_invalid(err, "store.password_file",
-                          "expected a file that only its owner may read, of at most %d bytes",
+                          "expected a file that only its owner may read, of at most %d bytes, or "
+                          "credential:NAME of the service manager",
                           PASSWORD_MAX);
     memcpy(password, bytes, len);
     dw_wipe(bytes, len);

@@ -36,12 +36,16 @@ mongoc_collection_t *mongo_collection(const struct mongo_call *call, const char 
 enum dw_result mongo_outcome(const bson_error_t *error);
 /* The same for a read: RETRY. */
 enum dw_result mongo_read_failed(const bson_error_t *error);
+/* Writes down what went wrong, at most once a second. */
+void mongo_tell(const char *doing, const bson_error_t *error);
 
 /* ---- mongo_schema.c ---- */
 
 /* An empty place becomes a store, where that is wanted; what is there must be ours, of this version,
  * finished, and on a server that keeps what it acknowledges.  RETRY: the server is away. */
 enum dw_result mongo_prepare_schema(struct mongo_call *call, struct dw_error *err);
+/* Reads one small document. */
+bool mongo_can_read(struct mongo_call *call, bson_error_t *error);
 /* Makes what is missing, migrates what is older. */
 enum dw_result mongo_make_schema(struct mongo_call *call, const struct dw_progress *progress,
                                  int *from, struct dw_error *err);

@@ -73,13 +73,19 @@ enum { NAMESPACE_EXISTS = 48, MARK_PAGE = 1000 };
 /* It will not be better by itself. */
 static bool was_refused(const bson_error_t *e)
 {
-    return e->domain == MONGOC_ERROR_SERVER && (e->code == 13 || e->code == 18);
+    return (e->domain == MONGOC_ERROR_SERVER && (e->code == 13 || e->code == 18)) ||
+           (e->domain == MONGOC_ERROR_CLIENT && e->code == MONGOC_ERROR_CLIENT_AUTHENTICATE);
 }
 
 static enum dw_result failed(const bson_error_t *error, const char *what, struct dw_error *err)
 {
+    if (was_refused(error))
+        return dw_invalid(err, "store.uri",
+                          "the server refuses this user, or the password: see store.password_file, and "
+                          "whether the user may read and write the database (%s)",
+                          error->message);
     dw_error_set(err, "store.uri", "%s: %s", what, error->message);
-    return was_refused(error) ? DW_INVALID : DW_RETRY;
+    return DW_RETRY;
 }
 
 /* ---- is it a server to trust? ---- */
@@ -263,6 +269,15 @@ static bool read_field(struct mongo_call *call, const char *collection, const ch
     mongoc_cursor_destroy(cursor);
     bson_destroy(filter);
     mongoc_collection_destroy(c);
+    return good;
+}
+
+bool mongo_can_read(struct mongo_call *call, bson_error_t *error)
+{
+    int32_t version;
+    bool good = read_field(call, "schema", "dengwen", "version", &version, error);
+    if (!good)
+        mongo_tell("reading", error);
     return good;
 }
 

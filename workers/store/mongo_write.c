@@ -87,6 +87,8 @@ static void read_write_error(struct bulk *b, const bson_iter_t *entry)
     struct slot *s = &b->slots[index];
     s->duplicate = error.code == MONGOC_ERROR_DUPLICATE_KEY;
     s->result = s->duplicate ? DW_CONFLICT : mongo_outcome(&error);
+    if (!s->duplicate)
+        mongo_tell("writing", &error);
 }
 
 /* Gives each slot its result. */
@@ -113,6 +115,8 @@ static void bulk_execute(struct bulk *b)
         others = DW_UNCERTAIN;
     else if (!good && !told)
         others = mongo_outcome(&error);
+    if (others != DW_OK)
+        mongo_tell("writing", &error);
     for (size_t i = 0; i < b->count; i++)
         if (b->slots[i].result == DW_OK)
             b->slots[i].result = others;
@@ -463,6 +467,14 @@ static void put_changed_cases(struct applying *a, uint8_t (*writes)[WRITE_ID])
 
 /* ---- records ---- */
 
+static enum dw_result record_failed(const bson_error_t *error)
+{
+    if (error->code == MONGOC_ERROR_DUPLICATE_KEY)
+        return DW_CONFLICT;
+    mongo_tell("writing", error);
+    return mongo_outcome(error);
+}
+
 static enum dw_result put_record(mongoc_collection_t *c, const struct dw_store_record *r)
 {
     bson_error_t error = {0};
@@ -490,7 +502,7 @@ static enum dw_result put_record(mongoc_collection_t *c, const struct dw_store_r
         good = mongoc_collection_delete_one(c, &filter, NULL, &reply, &error);
     }
     if (!good)
-        result = error.code == MONGOC_ERROR_DUPLICATE_KEY ? DW_CONFLICT : mongo_outcome(&error);
+        result = record_failed(&error);
     else if (counter && bson_iter_init_find(&at, &reply, counter) && !bson_iter_as_int64(&at))
         result = DW_CONFLICT;
     bson_destroy(&reply);
