@@ -38,6 +38,7 @@ struct loop {
     void *sockets[SOCKETS_MAX];
     size_t sockets_count;
     struct dw_queue *queue;
+    bool queue_stopped; /* what the core still wants of it is for the next start */
     struct dw_broker *broker;
     dw_metric *unroutable;
 };
@@ -241,10 +242,10 @@ static void do_acts(struct loop *l, const struct incoming *in)
         if (act->kind == DW_ACT_SEND) {
             DW_POINT("broker.before-send");
             send_out(l, act);
-        } else if (act->kind == DW_ACT_QUEUE) {
+        } else if (act->kind == DW_ACT_QUEUE && !l->queue_stopped) {
             dw_queue_submit(l->queue, act->op);
             act->op = NULL;
-        } else if (in) {
+        } else if (act->kind == DW_ACT_CUT && in) {
             cut(l, in, act->why);
         }
         dw_act_free(act);
@@ -311,6 +312,22 @@ static void fill_random(void *out, size_t len)
         abort(); /* the kernel gives up to 256 bytes whole */
 }
 
+/* Workers give their work back or finish it; who has put something hears what became of it. */
+static void drain(struct loop *l)
+{
+    dw_broker_drain(l->broker, dw_monotonic_ms());
+    do_acts(l, NULL);
+    for (int64_t until = dw_monotonic_ms() + DRAIN_MS; dw_monotonic_ms() < until;) {
+        turn(l, 50);
+        if (dw_process_signal(&l->process) == DW_SIGNAL_STOP ||
+            !atomic_load(dw_metric_named("dengwen_broker_leases")))
+            break;
+    }
+    dw_queue_stop(l->queue);
+    l->queue_stopped = true;
+    collect_finished(l);
+}
+
 int main(int argc, char **argv)
 {
     static struct loop l;
@@ -347,14 +364,7 @@ int main(int argc, char **argv)
         dw_process_tick(&l.process);
     }
     dw_process_ready(&l.process, false, "stopping");
-    dw_broker_drain(l.broker, dw_monotonic_ms());
-    do_acts(&l, NULL);
-    for (int64_t until = dw_monotonic_ms() + DRAIN_MS; dw_monotonic_ms() < until;) {
-        turn(&l, 50);
-        if (dw_process_signal(&l.process) == DW_SIGNAL_STOP ||
-            !atomic_load(dw_metric_named("dengwen_broker_leases")))
-            break;
-    }
+    drain(&l);
     dw_queue_close(l.queue);
     dw_broker_free(l.broker);
     for (size_t i = 0; i < l.sockets_count; i++)

@@ -215,17 +215,24 @@ enum dw_result dw_queue_open(const char *path, const struct dw_config *config,
     return DW_OK;
 }
 
+void dw_queue_stop(struct dw_queue *q)
+{
+    if (!q->threads || q->stopping)
+        return;
+    pthread_mutex_lock(&q->lock);
+    q->stopping = true;
+    pthread_cond_signal(&q->more);
+    pthread_mutex_unlock(&q->lock);
+    pthread_join(q->writer, NULL);
+    dw_checkpointer_stop(q->checkpointer);
+}
+
 void dw_queue_close(struct dw_queue *q)
 {
     if (!q)
         return;
     if (q->threads) {
-        pthread_mutex_lock(&q->lock);
-        q->stopping = true;
-        pthread_cond_signal(&q->more);
-        pthread_mutex_unlock(&q->lock);
-        pthread_join(q->writer, NULL);
-        dw_checkpointer_stop(q->checkpointer);
+        dw_queue_stop(q);
         for (struct dw_queue_op *op = q->finished; op;) {
             struct dw_queue_op *next = op->next;
             dw_queue_op_free(op);

@@ -86,7 +86,9 @@ struct dw_queue;
 /* `path` is created if missing; a damaged or newer file is refused with what to do. */
 enum dw_result dw_queue_open(const char *path, const struct dw_config *config,
                              struct dw_queue **ret, struct dw_error *err);
-/* Finishes what was submitted, checkpoints, closes. */
+/* Finishes what was submitted, and takes no more; what is finished can still be collected. */
+void dw_queue_stop(struct dw_queue *queue);
+/* The same, then checkpoints and closes. */
 void dw_queue_close(struct dw_queue *queue);
 
 /* Submits (taking the operation), and collects finished ones as a list, oldest first. */

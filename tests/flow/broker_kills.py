@@ -33,6 +33,7 @@ from peer import CLIENT, secret_of, server_of  # noqa: E402
 from traffic import BEAT, Account, Asker, Load, Putter, Worker  # noqa: E402
 
 KILLS = int(os.environ.get("DW_KILLS", 100))
+DRAINS = 10
 SEED = int(os.environ.get("DW_SEED", random.SystemRandom().randrange(1 << 32)))
 # Step, and at which passing at the latest.
 POINTS = {"queue.inserted": 99, "queue.before-commit": 30, "queue.committed": 30, "queue.replied": 3,
@@ -146,9 +147,9 @@ class Kills(unittest.TestCase):
     def start(self, **environment):
         self.here.start("broker", wait=False, **environment)
 
-    def bury(self, name):
+    def bury(self, name, code=-signal.SIGKILL):
         process = self.here.processes.pop("broker")
-        self.assertEqual(process.wait(30), -signal.SIGKILL, self.here.log("broker")[-3000:])
+        self.assertEqual(process.wait(30), code, self.here.log("broker")[-3000:])
         self.load.life += 1  # before the next one starts
         self.count[name] += 1
         self.load.look()
@@ -248,6 +249,23 @@ class Campaign(Kills):
                             ("stray", [*rows, ["given", "0" * 32, "1"]])):
             with self.subTest(kind):
                 self.assertIn(kind, {failure.kind for failure in check(wrong)})
+
+
+class Drains(Kills):
+    def test_asked_to_end_it_ends_and_nothing_is_lost(self):
+        self.load.start()
+        for _ in range(DRAINS):
+            before = self.load.acked
+            self.start()
+            wait_until(60, lambda: self.load.acked > before, "it accepts")
+            time.sleep(self.choice.uniform(0, 0.2))
+            self.here.processes["broker"].terminate()
+            self.bury("asked to end", 0)
+        began = time.monotonic()
+        failures = self.end()
+        self.tell(failures, began)
+        self.assertEqual(failures, [])
+        self.assertNotIn("runtime error:", self.here.all_logs())
 
 
 class DeliberateBugs(Kills):
