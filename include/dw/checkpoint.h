@@ -13,6 +13,8 @@ struct dw_checkpointer;
 struct dw_checkpointer *dw_checkpointer_start(const char *path,
                                               void (*failed)(void *arg, const char *what),
                                               void *arg);
+/* The log has grown: it is moved now.  Otherwise it is some times a second. */
+void dw_checkpointer_wake(struct dw_checkpointer *c);
 void dw_checkpointer_stop(struct dw_checkpointer *c);
 
 #endif
