@@ -225,6 +225,7 @@ void dw_queue_stop(struct dw_queue *q)
     pthread_mutex_unlock(&q->lock);
     pthread_join(q->writer, NULL);
     dw_checkpointer_stop(q->checkpointer);
+    q->checkpointer = NULL;
 }
 
 void dw_queue_close(struct dw_queue *q)

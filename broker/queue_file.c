@@ -15,6 +15,7 @@ enum {
     FREE_CHECK_MS = 500,
     PAGE_BYTES = 4096,
     LOG_PAGES_MIN = 16,
+    LOG_WAKES = 8,
 };
 
 /* The words of the partial indexes, as a statement must say them to use one. */
@@ -358,10 +359,17 @@ static bool is_cut_short(struct dw_queue *q)
            size % page != 0 && logged <= 0 && application == APPLICATION_ID;
 }
 
-/* As sqlite3_wal_autocheckpoint() does it, which says nothing when a sync fails. */
+/* The checkpointer is woken early, so that little is left for the commit that finds the log too long.
+ * That one does as sqlite3_wal_autocheckpoint(), which says nothing when a sync fails. */
 static int move_long_log(void *arg, sqlite3 *db, const char *name, int pages)
 {
     struct dw_queue *q = arg;
+    if (pages < q->log_woken) /* it began anew */
+        q->log_woken = 0;
+    if (q->checkpointer && pages - q->log_woken >= q->log_pages / LOG_WAKES) {
+        q->log_woken = pages;
+        dw_checkpointer_wake(q->checkpointer);
+    }
     if (pages >= q->log_pages && (sqlite3_wal_checkpoint(db, name) & 0xff) == SQLITE_IOERR)
         q->log_failed = true;
     return SQLITE_OK;

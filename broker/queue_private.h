@@ -63,6 +63,7 @@ struct dw_queue {
     bool failed; /* an error inside the running transaction: nothing of it counts */
     bool full;   /* that error was a full disk */
     int64_t log_pages; /* a commit that leaves more of them moves the log itself */
+    int64_t log_woken; /* how many there were when the checkpointer was last woken */
     bool log_failed;   /* moving it met an I/O error */
 
     bool threads;
