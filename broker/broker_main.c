@@ -9,6 +9,7 @@
 #include "dw/wire.h"
 
 #include "connections.h"
+#include "flow.h"
 #include "zap.h"
 
 #include <errno.h>
@@ -26,6 +27,7 @@ enum {
     SOCKETS_MAX = DW_BROKER_ADDRESSES_MAX + 1,
     BURST = 200, /* messages read from one socket before the others get their turn */
     DRAIN_MS = 2000,
+    PROOF_MS = 10000, /* a machine may be slow; a stranger who gets in is seen at once */
 };
 
 struct loop {
@@ -37,6 +39,8 @@ struct loop {
     dw_day checked_on; /* day of the last look at all keys */
     void *sockets[SOCKETS_MAX];
     size_t sockets_count;
+    size_t read[SOCKETS_MAX]; /* messages, while it is looked for one that has no end */
+    bool drained[SOCKETS_MAX];
     struct dw_queue *queue;
     bool queue_stopped; /* what the core still wants of it is for the next start */
     struct dw_broker *broker;
@@ -86,20 +90,26 @@ static void bind_all(struct loop *l, const struct dw_texts *endpoints, const cha
         l->sockets[l->sockets_count++] = bind_router(l, endpoints->items[i], domain, own);
 }
 
-/* Connects with a key nobody knows.  If that gets in, the build of libzmq does not enforce ZAP and
- * the broker must not run. */
-static void prove_strangers_are_refused(struct loop *l, const char *endpoint,
-                                        const struct dw_curve *own)
+/* Connects with a key nobody knows, at a door that nobody else knows.  If that gets in, the build of
+ * libzmq does not enforce ZAP; if its bytes were not counted, it talks to the network in another way than
+ * flow.h thinks.  Either way the broker must not run. */
+static void prove_strangers_are_refused(struct loop *l, const struct dw_curve *own)
 {
     struct dw_curve stranger = {.secret = dw_alloc(DW_KEY_LEN)};
-    struct dw_broker_address to = {.endpoint = (char *)endpoint};
     char public_text[41], secret_text[41];
+    char *path = dw_config_run(&l->process.config, "proof.sock");
+    DW_AUTO_BUF endpoint = {0};
+    dw_buf_init(&endpoint, 4096);
+    dw_buf_printf(&endpoint, "ipc://%s", path);
+    dw_free(path);
+    void *door = bind_router(l, dw_buf_text(&endpoint), DW_ZAP_OWN, own);
+    struct dw_broker_address to = {.endpoint = (char *)dw_buf_text(&endpoint)};
     zmq_curve_keypair(public_text, secret_text);
     zmq_z85_decode(stranger.public, public_text);
     zmq_z85_decode(stranger.secret, secret_text);
     memcpy(to.key, own->public, DW_KEY_LEN);
     void *socket = dw_wire_dealer(l->zmq, &to, &stranger, &l->process.config);
-    int64_t until = dw_monotonic_ms() + 400;
+    int64_t until = dw_monotonic_ms() + PROOF_MS;
     bool got_in = false, asked = false;
     long refused_before = atomic_load(dw_metric_named("dengwen_broker_keys_refused_total"));
     struct dw_slice hello[] = {DW_SLICE("", 0), dw_slice_of(DW_MDP_CLIENT),
@@ -107,21 +117,24 @@ static void prove_strangers_are_refused(struct loop *l, const char *endpoint,
     while (!got_in && !asked && dw_monotonic_ms() < until) {
         struct dw_frames in;
         zmq_pollitem_t items[] = {{.socket = dw_zap_socket(l->zap), .events = ZMQ_POLLIN},
-                                  {.socket = l->sockets[0], .events = ZMQ_POLLIN}};
+                                  {.socket = door, .events = ZMQ_POLLIN}};
         dw_wire_send(socket, hello, DW_COUNT(hello)); /* ZMQ_IMMEDIATE: refused until connected */
         zmq_poll(items, 2, 10);
         dw_zap_process(l->zap, dw_monotonic_ms(), dw_now());
         asked = atomic_load(dw_metric_named("dengwen_broker_keys_refused_total")) > refused_before;
-        if (dw_wire_recv(l->sockets[0], 16, &in)) {
+        if (dw_wire_recv(door, 16, &in)) {
             dw_frames_free(&in);
             got_in = true;
         }
     }
     zmq_close(socket);
+    zmq_close(door);
     dw_wipe_free(stranger.secret, DW_KEY_LEN);
     if (got_in || !asked)
         die(DW_EXIT_CONFIG, "zap", "a stranger's key was not refused: this libzmq does not enforce "
                                    "the ZAP handler");
+    if (!dw_flow_seen())
+        die(DW_EXIT_CONFIG, "flow", "bytes that came in were not counted: this libzmq does not use recv()");
     dw_log(DW_INFO, "broker.proved", "that refusal was our own test: strangers stay out");
 }
 
@@ -134,26 +147,30 @@ static void open_sockets(struct loop *l)
     dw_buf_printf(&path, "%s/curve.key", l->process.state);
     if (dw_curve_load(&own, dw_buf_text(&path), &err) != DW_OK)
         die(DW_EXIT_CONFIG, "keys", err.text);
+    const struct dw_config *config = &l->process.config;
+    dw_flow_open((size_t)config->broker.max_connections,
+                 config->broker.max_frames * config->broker.max_frame_bytes,
+                 config->broker.max_unread_bytes);
     l->zmq = zmq_ctx_new();
     zmq_ctx_set(l->zmq, ZMQ_MAX_SOCKETS, 4096);
-    l->zap = dw_zap_new(l->zmq, l->directory, l->process.config.broker.ban_seconds * 1000);
+    l->zap = dw_zap_new(l->zmq, l->directory, config->broker.ban_seconds * 1000);
     if (!l->zap)
         die(DW_EXIT_CONFIG, "zap", zmq_strerror(zmq_errno()));
 
-    char *run = dw_config_run(&l->process.config, "");
-    char *socket_path = dw_config_run(&l->process.config, "broker.sock");
+    char *run = dw_config_run(config, "");
+    char *socket_path = dw_config_run(config, "broker.sock");
     if (!dw_make_folder(run, 0750))
         die(DW_EXIT_CONFIG, run, strerror(errno));
     dw_free(run);
+    prove_strangers_are_refused(l, &own);
     DW_AUTO_BUF endpoint = {0};
     dw_buf_init(&endpoint, 4096);
     dw_buf_printf(&endpoint, "ipc://%s", socket_path);
     l->sockets[l->sockets_count++] = bind_router(l, dw_buf_text(&endpoint), DW_ZAP_OWN, &own);
     chmod(socket_path, 0660);
     dw_free(socket_path);
-    bind_all(l, &l->process.config.broker.bind, DW_ZAP_OWN, &own);
-    bind_all(l, &l->process.config.broker.guests, DW_ZAP_GUESTS, &own);
-    prove_strangers_are_refused(l, dw_buf_text(&endpoint), &own);
+    bind_all(l, &config->broker.bind, DW_ZAP_OWN, &own);
+    bind_all(l, &config->broker.guests, DW_ZAP_GUESTS, &own);
     dw_curve_free(&own);
 }
 
@@ -176,6 +193,7 @@ static bool receive(struct loop *l, size_t socket, struct incoming *in)
     size_t max = (size_t)l->process.config.broker.max_frames + 1;
     bool more = true;
     in->count = 0;
+    in->fd = -1;
     in->too_many = false;
     in->user[0] = in->peer.role[0] = 0;
     while (more) {
@@ -201,6 +219,8 @@ static bool receive(struct loop *l, size_t socket, struct incoming *in)
     }
     if (!in->count)
         return false;
+    dw_flow_delivered(in->fd);
+    in->peer.fd = in->fd;
     in->peer.socket = (uint8_t)socket;
     in->peer.id_len = (uint8_t)in->frames[0].len;
     memcpy(in->peer.id, in->frames[0].data, in->peer.id_len);
@@ -222,16 +242,40 @@ static void cut(struct loop *l, const struct incoming *in, const char *why)
         shutdown(in->fd, SHUT_RDWR);
 }
 
+/* It has brought more than a message may have.  Who has not said anything before has no name yet. */
+static void cut_endless(void *arg, int fd)
+{
+    struct loop *l = arg;
+    const char *user = dw_connections_user(l->connections, fd);
+    dw_log(DW_WARN, "broker.cut", "%s: a message without end", user ? user : "who has said nothing");
+    (*dw_metric_named("dengwen_broker_cut_total"))++;
+    if (user)
+        dw_zap_ban(l->zap, user, dw_monotonic_ms());
+    shutdown(fd, SHUT_RDWR);
+}
+
+/* What waits for it is freed with its connection, and its work goes back.  It may come again. */
+static void cut_unread(struct loop *l, int fd)
+{
+    const char *user = dw_connections_user(l->connections, fd);
+    dw_log(DW_WARN, "broker.cut", "%s: does not read what it is sent", user ? user : "a peer");
+    (*dw_metric_named("dengwen_broker_cut_total"))++;
+    shutdown(fd, SHUT_RDWR);
+}
+
 static void send_out(struct loop *l, const struct dw_act *act)
 {
     void *s = l->sockets[act->to.socket];
     /* ROUTER_MANDATORY: a peer that left or does not read is an error here, not a silent loss. */
-    if (zmq_send(s, act->to.id, act->to.id_len, ZMQ_DONTWAIT | ZMQ_SNDMORE) >= 0 &&
-        dw_wire_send(s, act->frames.items, act->frames.count))
-        return;
-    (*l->unroutable)++;
-    if (zmq_errno() == EHOSTUNREACH)
+    bool sent = zmq_send(s, act->to.id, act->to.id_len, ZMQ_DONTWAIT | ZMQ_SNDMORE) >= 0 &&
+                dw_wire_send(s, act->frames.items, act->frames.count);
+    bool gone = !sent && zmq_errno() == EHOSTUNREACH;
+    bool there = dw_connections_number(l->connections, act->to.fd) == act->to.connection;
+    *l->unroutable += !sent;
+    if (gone)
         dw_broker_unsent(l->broker, dw_now(), &act->to, act->frames.items, act->frames.count);
+    else if (there && !(sent && dw_flow_queued(act->to.fd, act->frames.bytes)))
+        cut_unread(l, act->to.fd);
 }
 
 /* `in` is the message being answered, for a peer that must be cut; NULL elsewhere. */
@@ -255,8 +299,14 @@ static void do_acts(struct loop *l, const struct incoming *in)
 static void read_socket(struct loop *l, size_t socket)
 {
     static struct incoming in; /* large, and there is one loop */
-    for (int i = 0; i < BURST && receive(l, socket, &in); i++) {
+    for (int i = 0; i < BURST; i++) {
+        if (!receive(l, socket, &in)) {
+            l->drained[socket] = true;
+            break;
+        }
+        l->read[socket]++;
         bool counts = dw_connections_heard(l->connections, in.fd, in.user);
+        in.peer.connection = dw_connections_number(l->connections, in.fd);
         if (counts && (in.too_many || !*in.peer.role))
             cut(l, &in, in.too_many ? "too many frames" : "no role");
         else if (counts)
@@ -289,21 +339,40 @@ static void collect_finished(struct loop *l)
     do_acts(l, NULL);
 }
 
+/* All that had come before was read, or everybody had a turn: libzmq takes messages from its connections
+ * in turn. */
+static bool everybody_was_heard(const struct loop *l)
+{
+    for (size_t i = 0; i < l->sockets_count; i++)
+        if (!l->drained[i] && l->read[i] < dw_flow_turns())
+            return false;
+    return true;
+}
+
 static void turn(struct loop *l, int64_t wait_ms)
 {
-    zmq_pollitem_t items[SOCKETS_MAX + 3] = {
+    enum { OTHERS = 4 };
+    zmq_pollitem_t items[SOCKETS_MAX + OTHERS] = {
         {.fd = l->process.signal_fd, .events = ZMQ_POLLIN},
         {.socket = dw_zap_socket(l->zap), .events = ZMQ_POLLIN},
         {.fd = dw_queue_fd(l->queue), .events = ZMQ_POLLIN},
+        {.fd = dw_flow_fd(), .events = ZMQ_POLLIN},
     };
     for (size_t i = 0; i < l->sockets_count; i++)
-        items[3 + i] = (zmq_pollitem_t){.socket = l->sockets[i], .events = ZMQ_POLLIN};
-    zmq_poll(items, 3 + (int)l->sockets_count, wait_ms);
+        items[OTHERS + i] = (zmq_pollitem_t){.socket = l->sockets[i], .events = ZMQ_POLLIN};
+    zmq_poll(items, OTHERS + (int)l->sockets_count, dw_flow_begun() ? 0 : wait_ms);
     dw_zap_process(l->zap, dw_monotonic_ms(), dw_now());
     collect_finished(l);
+    if (items[3].revents && !dw_flow_begun()) {
+        dw_flow_begin();
+        memset(l->read, 0, sizeof l->read);
+        memset(l->drained, 0, sizeof l->drained);
+    }
     for (size_t i = 0; i < l->sockets_count; i++)
-        if (items[3 + i].revents & ZMQ_POLLIN)
+        if (dw_flow_begun() || items[OTHERS + i].revents & ZMQ_POLLIN)
             read_socket(l, i);
+    if (dw_flow_begun() && everybody_was_heard(l))
+        dw_flow_end(cut_endless, l);
 }
 
 static void fill_random(void *out, size_t len)
@@ -372,6 +441,7 @@ int main(int argc, char **argv)
     dw_zap_free(l.zap);
     dw_connections_free(l.connections);
     zmq_ctx_term(l.zmq);
+    dw_flow_close();
     dw_directory_watch_free(l.directory);
     dw_process_end(&l.process);
     return 0;

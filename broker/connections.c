@@ -1,5 +1,7 @@
 #include "connections.h"
 
+#include "flow.h"
+
 #include "dw/log.h"
 
 #include <stdio.h>
@@ -11,6 +13,8 @@ enum { KEY_SHOWN = 8 };
 
 struct connection {
     char *user; /* NULL: nobody has spoken on it */
+    uint64_t connection; /* of flow.h */
+    uint64_t number;
     bool gone;
 };
 
@@ -18,6 +22,7 @@ struct connection {
 struct dw_connections {
     struct connection *items;
     size_t room;
+    uint64_t last;
 };
 
 void dw_connection_user(const struct dw_program *program, char ret[DW_USER_TEXT])
@@ -56,11 +61,31 @@ bool dw_connections_heard(struct dw_connections *all, int fd, const char *user)
     if ((size_t)fd >= all->room)
         grow(all, 2 * ((size_t)fd + 1));
     struct connection *c = &all->items[fd];
-    if (!c->user || strcmp(c->user, user) != 0) {
+    uint64_t connection = dw_flow_connection(fd);
+    if (!c->user || c->connection != connection || strcmp(c->user, user) != 0) {
         dw_free(c->user);
-        *c = (struct connection){.user = dw_strdup(user)};
+        *c = (struct connection){
+            .user = dw_strdup(user), .connection = connection, .number = ++all->last};
     }
     return !c->gone;
+}
+
+static const struct connection *on(const struct dw_connections *all, int fd)
+{
+    const struct connection *c = (size_t)fd < all->room ? &all->items[fd] : NULL;
+    return c && c->user && c->connection == dw_flow_connection(fd) ? c : NULL;
+}
+
+const char *dw_connections_user(const struct dw_connections *all, int fd)
+{
+    const struct connection *c = on(all, fd);
+    return c ? c->user : NULL;
+}
+
+uint64_t dw_connections_number(const struct dw_connections *all, int fd)
+{
+    const struct connection *c = on(all, fd);
+    return c ? c->number : 0;
 }
 
 static bool is_in(const struct dw_directory *dir, dw_day day, const char *user)
@@ -81,7 +106,7 @@ size_t dw_connections_check(struct dw_connections *all, const struct dw_director
     for (size_t fd = 0; fd < all->room; fd++) {
         struct connection *c = &all->items[fd];
         bool was_gone = c->gone;
-        if (!c->user)
+        if (!dw_connections_user(all, (int)fd))
             continue;
         c->gone = !is_in(dir, day, c->user);
         if (!c->gone || was_gone)

@@ -2,9 +2,8 @@
  * Source: connections.c
  *
  * A key is looked at when its program connects.  This table looks again: who spoke on which file
- * descriptor, and is the key still in the directory?  A descriptor that was closed and used again
- * belongs to the new peer from its first word on; one that has not spoken yet may be cut for the
- * one before it, and comes back. */
+ * descriptor, and is the key still in the directory?  A descriptor that was closed and used again is
+ * another connection, by its number (flow.h). */
 #ifndef DW_CONNECTIONS_H
 #define DW_CONNECTIONS_H
 
@@ -21,6 +20,10 @@ struct dw_connections *dw_connections_new(void);
 void dw_connections_free(struct dw_connections *all);
 /* This user spoke on it.  False: the user was taken out, and what it says does not count. */
 bool dw_connections_heard(struct dw_connections *all, int fd, const char *user);
+/* Who has spoken on it; NULL when nobody has. */
+const char *dw_connections_user(const struct dw_connections *all, int fd);
+/* A number that no other connection and no other user has had; 0 when nobody has spoken on it. */
+uint64_t dw_connections_number(const struct dw_connections *all, int fd);
 /* After a change of the directory or of the day: ends the connections of those who are no longer in
  * it, and tells how many that were. */
 size_t dw_connections_check(struct dw_connections *all, const struct dw_directory *dir, dw_day day);

@@ -133,7 +133,15 @@ void b_send_frames(struct dw_broker *b, const struct dw_peer *to, const struct d
 void b_queue(struct dw_broker *b, struct dw_queue_op *op)
 {
     op->next = NULL;
+    op->bytes = op->frames.bytes + sizeof *op + sizeof(struct context);
+    b->submitted_bytes += op->bytes;
     act(b, DW_ACT_QUEUE, NULL)->op = op;
+}
+
+bool b_disk_is_behind(const struct dw_broker *b)
+{
+    return b->submitted_bytes >= (size_t)b->config->broker.max_waiting_bytes &&
+           !DW_BUG("unbounded-waiting");
 }
 
 void b_cut(struct dw_broker *b, const struct dw_peer *peer, const char *why)
@@ -158,13 +166,17 @@ void dw_broker_message(struct dw_broker *b, int64_t mono, dw_time now, const str
 {
     struct dw_mdp_message m;
     const char *why = "";
+    struct worker *w = b_worker_of(b, from);
+    if (w && w->peer.connection != from->connection) { /* a routing id is not who one is */
+        b_lose_worker(b, w, now, "another has its routing id");
+        w = NULL;
+    }
     bool valid = dw_mdp_parse(frames, count, &m, &why) == DW_OK;
     if (valid && m.unexpected && !m.worker) { /* nothing to disconnect a client with */
         valid = false;
         why = "a client sent what only a broker sends";
     }
     if (!valid) {
-        struct worker *w = b_worker_of(b, from);
         if (w)
             b_lose_worker(b, w, now, "the worker broke the protocol");
         b_cut(b, from, why);
@@ -217,6 +229,8 @@ static void look_again(struct dw_broker *b, int64_t mono, dw_time now, const str
 
 void dw_broker_finished(struct dw_broker *b, int64_t mono, dw_time now, struct dw_queue_op *op)
 {
+    b->submitted_bytes -= op->bytes;
+    op->bytes = 0;
     if (op->context)
         b_answer(b, op, op->context);
     if (must_happen(op) && op->status == 503 && !DW_BUG("refused-is-forgotten")) {

@@ -146,6 +146,8 @@ bool b_serve_own(struct dw_broker *b, dw_time now, const struct client *from,
         struct dw_queue_op *op = dw_queue_op_new(DW_QUEUE_ADMIN, now);
         const char *wrong =
             own_services[i].want(from->peer.role, m->body + 1, m->body_count - 1, op);
+        if (!wrong && b_disk_is_behind(b))
+            wrong = "503 the disk is behind";
         if (wrong) {
             dw_queue_op_free(op);
             b_status_to_client(b, from, m->service, call, wrong);

@@ -18,6 +18,7 @@ enum {
     CLAIM_MAX = 32,       /* items taken by one claim */
     RETRY_FULL_MS = 1000, /* a queue operation that the disk refused is tried again */
     SWEEP_MS = 10000,
+    FETCHES_MAX = 256, /* the highest broker.max_fetches */
     CLAIM_AGAIN_MS = 1000, /* a claim that failed; a worker that waits looks again in any case */
 };
 
@@ -85,6 +86,9 @@ struct dw_broker {
     dw_broker_fill *fill; /* ids that nobody guesses; NULL: from `random` */
     uint64_t last_handle;
     size_t waiting_bytes, joined_bytes;
+    size_t submitted_bytes; /* of operations that the queue has not finished */
+    uint64_t fetches[FETCHES_MAX]; /* connections that wait for a reply from the disk */
+    size_t fetches_count;
     struct service *services;
     struct worker *workers;
     struct dw_queue_op *refused; /* done, later and dead that the disk did not take */
@@ -112,6 +116,8 @@ void b_free_worker(struct dw_broker *b, struct worker *w);
 void b_send_frames(struct dw_broker *b, const struct dw_peer *to, const struct dw_slice *frames,
                    size_t count);
 void b_queue(struct dw_broker *b, struct dw_queue_op *op);
+/* As much waits for the disk as may wait: nothing more is taken in from outside. */
+bool b_disk_is_behind(const struct dw_broker *b);
 void b_cut(struct dw_broker *b, const struct dw_peer *peer, const char *why);
 /* The same for what its role may not have, counted by role and service. */
 void b_refuse(struct dw_broker *b, const struct dw_peer *peer, struct dw_slice service,

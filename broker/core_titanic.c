@@ -67,6 +67,36 @@ static bool asks_too_much(const struct client *from, const struct dw_queue_op *o
     return op->kind == DW_QUEUE_ASK && !dw_may_call(from->peer.role, dw_slice_of(op->service));
 }
 
+/* A reply may be long and is read from the disk for whoever asks, as often as one asks: so many at once,
+ * and a quarter of them for one client. */
+static bool reads_too_much(const struct dw_broker *b, const struct client *from)
+{
+    size_t most = (size_t)b->config->broker.max_fetches, own = 0;
+    for (size_t i = 0; i < b->fetches_count; i++)
+        own += b->fetches[i] == from->peer.connection;
+    return b->fetches_count >= most || own >= most / 4;
+}
+
+static void end_fetch(struct dw_broker *b, uint64_t connection)
+{
+    size_t i = 0;
+    while (b->fetches[i] != connection)
+        i++;
+    b->fetches[i] = b->fetches[--b->fetches_count];
+}
+
+/* What cannot be done now, in the words of the RFC; NULL when it can. */
+static const char *not_now(struct dw_broker *b, const struct client *from, enum dw_queue_kind kind)
+{
+    bool behind = b_disk_is_behind(b);
+    if (kind != DW_QUEUE_FETCH)
+        return behind ? "500 no room now" : NULL;
+    if (behind || reads_too_much(b, from))
+        return "300 not now";
+    b->fetches[b->fetches_count++] = from->peer.connection;
+    return NULL;
+}
+
 bool b_serve_titanic(struct dw_broker *b, dw_time now, const struct client *from,
                      const struct dw_mdp_message *m)
 {
@@ -75,6 +105,8 @@ bool b_serve_titanic(struct dw_broker *b, dw_time now, const struct client *from
             continue;
         struct dw_queue_op *op = dw_queue_op_new(DW_QUEUE_FETCH, now);
         const char *wrong = titanic[i].want(b, m->body, m->body_count, op);
+        if (!wrong)
+            wrong = not_now(b, from, op->kind);
         if (!wrong && !asks_too_much(from, op)) {
             op->context = b_context_for(from, m->service, (struct dw_slice){0});
             ((struct context *)op->context)->titanic = true;
@@ -108,6 +140,8 @@ static void with_status(struct dw_broker *b, const struct context *c, const char
 void b_answer_titanic(struct dw_broker *b, const struct dw_queue_op *op, const struct context *c)
 {
     char uuid[UUID_TEXT + 1], status[100];
+    if (op->kind == DW_QUEUE_FETCH)
+        end_fetch(b, c->client.peer.connection);
     struct dw_slice id = dw_slice_of(dw_hex(uuid, op->id, DW_ID_LEN));
     if (op->status == 503)
         snprintf(status, sizeof status, "500 no room now; again in %d seconds", op->retry_seconds);

@@ -15,8 +15,11 @@
 
 #include "dw/queue.h"
 
-/* Who said it: socket and routing id, and what its key says about it. */
+/* Who said it: socket and routing id, and what its key says about it.  A routing id is the peer's own
+ * choice; two connections with one id, one after the other, are told apart by their number. */
 struct dw_peer {
+    uint64_t connection;
+    int fd; /* for who carries the messages */
     uint8_t socket;
     uint8_t id_len;
     uint8_t id[255];

@@ -52,7 +52,7 @@ struct dw_config {
         int64_t heartbeat_ms, liveness;
         int64_t max_frame_bytes, max_frames, high_water, handshake_ms;
         int64_t request_ttl_ms, max_waiting, max_waiting_bytes, max_joined_bytes;
-        int64_t ban_seconds;
+        int64_t max_unread_bytes, max_connections, max_fetches, ban_seconds;
     } broker;
 
     struct {

@@ -69,6 +69,7 @@ struct dw_queue_op {
     char reason[64];
     char words[3][80];
     struct dw_frames frames; /* in for PART, CLOSE, ASK and REPLY; out for READ and FETCH */
+    size_t bytes;            /* of frames, when it was submitted; the broker core's own */
 
     int status; /* 200, 404, 409, 413, 422, 503; of FETCH 200, 300, 400, 500 */
     int32_t retry_seconds;

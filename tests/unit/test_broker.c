@@ -23,6 +23,7 @@ struct fixture {
     size_t count;
     char cut[32];
     char gone[32]; /* whose connection is closed */
+    uint64_t connection;
 };
 
 static int setup(void **state)
@@ -101,6 +102,7 @@ static void say_slices(struct fixture *f, const char *name, const char *role,
                        const struct dw_slice *frames, size_t count)
 {
     struct dw_peer from = peer(name, role);
+    from.connection = f->connection;
     dw_broker_message(f->broker, f->mono, f->now, &from, frames, count);
     act(f);
 }
@@ -255,6 +257,79 @@ TEST(small_requests_of_many_names_do_not_wait_in_any_number)
     assert_int_equal(f->count, 0); /* it waits */
 }
 
+TEST(what_waits_for_the_disk_is_bounded)
+{
+    struct fixture *f = *state;
+    enum { SIZE = 1024 * 1024, MOST = 3 };
+    struct dw_queue_op *held[MOST + 1];
+    size_t count = 0;
+    f->config.broker.max_waiting_bytes = MOST * SIZE; /* the last of them goes beyond it */
+    char *bytes = calloc(1, SIZE);
+    struct dw_slice frames[] = {dw_slice_of(""),         dw_slice_of("MDPC01"), dw_slice_of("queue.put"),
+                                dw_slice_of("call-001"), dw_slice_of("part"),   dw_slice_of("0123456789abcdef"),
+                                DW_SLICE("\0\0\0", 4),  DW_SLICE(bytes, SIZE)};
+    struct dw_peer web = peer("web1", "web");
+    for (int i = 0; i < MOST; i++) { /* and the disk takes its time */
+        dw_broker_message(f->broker, f->mono, f->now, &web, frames, DW_COUNT(frames));
+        struct dw_act *a = dw_broker_acts(f->broker);
+        assert_int_equal(a->kind, DW_ACT_QUEUE);
+        held[count++] = a->op;
+        a->op = NULL;
+        dw_act_free(a);
+    }
+    say_slices(f, "web1", "web", frames, DW_COUNT(frames));
+    assert_int_equal(dw_status_parse(last_to(f, "web1")->frames.items[4]), 503);
+    forget_sent(f);
+    for (size_t i = 0; i < count; i++) {
+        dw_queue_run(f->queue, held[i]);
+        dw_broker_finished(f->broker, f->mono, f->now, held[i]);
+    }
+    act(f);
+    say_slices(f, "web1", "web", frames, DW_COUNT(frames));
+    assert_int_equal(f->count, MOST + 1);
+    for (size_t i = 0; i < f->count; i++)
+        assert_true(frame_is(&f->sent[i], 4, "200"));
+    free(bytes);
+}
+
+TEST(replies_are_read_for_few_at_once)
+{
+    struct fixture *f = *state;
+    enum { MOST = 8, FOR_ONE = 2 };
+    f->config.broker.max_fetches = MOST;
+    struct dw_slice frames[] = {dw_slice_of(""), dw_slice_of("MDPC01"), dw_slice_of("titanic.reply"),
+                                dw_slice_of("0123456789abcdef0123456789abcdef")};
+    struct dw_act *held[MOST];
+    for (int round = 0; round < 2; round++) {
+        size_t count = 0;
+        for (uint64_t client = 1; client <= MOST / FOR_ONE + 1; client++) {
+            struct dw_peer from = peer("one", "client");
+            from.connection = client;
+            for (int i = 0; i <= FOR_ONE; i++) {
+                dw_broker_message(f->broker, f->mono, f->now, &from, frames, DW_COUNT(frames));
+                struct dw_act *a = dw_broker_acts(f->broker);
+                bool may = i < FOR_ONE && client <= MOST / FOR_ONE;
+                assert_int_equal(a->kind, may ? DW_ACT_QUEUE : DW_ACT_SEND);
+                if (may)
+                    held[count++] = a;
+                else
+                    assert_true(dw_slice_is(a->frames.items[3], "300 not now"));
+                if (!may)
+                    dw_act_free(a);
+            }
+        }
+        assert_int_equal(count, MOST);
+        for (size_t i = 0; i < count; i++) { /* then others may, and the same again */
+            dw_queue_run(f->queue, held[i]->op);
+            dw_broker_finished(f->broker, f->mono, f->now, held[i]->op);
+            held[i]->op = NULL;
+            dw_act_free(held[i]);
+        }
+        act(f);
+        forget_sent(f);
+    }
+}
+
 TEST(names_that_nobody_serves_are_forgotten)
 {
     struct fixture *f = *state;
@@ -328,6 +403,34 @@ TEST(who_asks_for_what_it_may_not_or_breaks_the_protocol_is_cut)
     f->cut[0] = 0;
     say(f, "w1", "case", "nonsense", NULL);
     assert_string_equal(f->cut, "w1");
+}
+
+/* A routing id is what a peer says of itself.  Who connects with that of a worker gets none of its work
+ * and cannot answer for it. */
+TEST(a_routing_id_alone_makes_nobody_a_worker)
+{
+    struct fixture *f = *state;
+    struct dw_mdp_message m;
+    const char *why;
+    ready(f, "w1", "case.public", "2");
+    say(f, "web1", "web", "", "MDPC01", "case.public", "call-001", "x", NULL);
+    const struct sent *given = last_to(f, "w1");
+    assert_int_equal(dw_mdp_parse(given->frames.items, given->frames.count, &m, &why), DW_OK);
+    char address[9] = "";
+    memcpy(address, m.address.data, m.address.len);
+    forget_sent(f);
+    f->connection = 2; /* and the other one is gone, or libzmq would not let it in */
+    struct dw_slice reply[] = {DW_SLICE("", 0),      dw_slice_of("MDPW01"), dw_slice_of("\3"),
+                               DW_SLICE(address, 8), DW_SLICE("", 0),       dw_slice_of("call-001"),
+                               dw_slice_of("200")};
+    say_slices(f, "w1", "case", reply, DW_COUNT(reply));
+    assert_true(frame_is(last_to(f, "w1"), 2, "\5")); /* DISCONNECT */
+    assert_true(frame_is(last_to(f, "web1"), 4, "504 the worker is gone"));
+    forget_sent(f);
+    say(f, "web1", "web", "", "MDPC01", "case.public", "call-002", "x", NULL);
+    assert_null(last_to(f, "w1"));
+    ready(f, "w1", "case.public", "2");
+    assert_non_null(last_to(f, "w1"));
 }
 
 static int64_t refused(const char *role, const char *service)
@@ -988,9 +1091,11 @@ RUN(T(a_request_reaches_a_worker_and_its_reply_comes_back),
     T(a_request_waits_for_a_worker_and_then_gives_up), T(no_more_requests_wait_than_the_limit),
     T(large_requests_do_not_wait_in_any_number),
     T(small_requests_of_many_names_do_not_wait_in_any_number),
+    T(what_waits_for_the_disk_is_bounded), T(replies_are_read_for_few_at_once),
     T(names_that_nobody_serves_are_forgotten),
     T(a_worker_gets_no_more_than_its_credit), T(roles_may_only_what_the_table_says),
     T(who_asks_for_what_it_may_not_or_breaks_the_protocol_is_cut),
+    T(a_routing_id_alone_makes_nobody_a_worker),
     T(refusals_are_counted_by_role_and_service),
     T(there_is_room_for_every_counter_of_refusals),
     T(a_client_and_a_worker_of_the_second_version),
