@@ -61,6 +61,9 @@ class Party:
         if self.socket:
             self.socket.close(0)
         self.socket = self.context.socket(zmq.DEALER)
+        self.open()
+
+    def open(self):
         self.socket.linger, self.socket.reconnect_ivl = 0, 20
         self.socket.curve_serverkey, self.socket.curve_secretkey = self.server, self.secret
         self.socket.curve_publickey = zmq.curve_public(self.secret)
@@ -202,8 +205,8 @@ class Worker(Party):
             self.registered = True
 
     def given(self, address, body):
-        """An item is header and payload.  A request through Titanic is what was asked."""
-        if len(body) != 2:
+        """An item is header and payload.  A call or a request through Titanic is what was asked."""
+        if len(address) != 24 or len(body) != 2:
             self.replies.append((address, body))
             return
         header, payload = body
