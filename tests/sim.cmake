@@ -19,7 +19,7 @@ add_test(NAME sim/seeds COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/sim/run --seeds 1-${
 set(sim_tests sim/same sim/seeds)
 if(DW_TEST_POINTS)
   foreach(bug IN ITEMS ack-before-commit parts-unchecked later-is-never same-fence refused-as-accepted
-                       lost-worker-keeps-items key-without-order next-of-key-forgotten bulk-not-slowed
+                       lost-worker-keeps-items key-without-order next-of-key-forgotten bulk-not-slowed leases-uncounted
                        no-expiry unbounded-waiting refused-is-forgotten
                        new-id-on-retry receipt-before-answer done-before-store no-uniqueness)
     add_test(NAME sim/finds-${bug}

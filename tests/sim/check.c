@@ -134,17 +134,38 @@ void check_claimed(struct sim *s, const struct dw_queue_op *op)
     }
 }
 
-/* Bulk work never takes the room that is kept for statutory work. */
-void check_room(struct sim *s)
+static int64_t count(struct sim *s, const char *sql)
 {
     sqlite3_stmt *q;
-    if (sqlite3_prepare_v2(s->queue->db, "SELECT count(*), total(class = 1) FROM items", -1, &q,
-                           NULL) != SQLITE_OK)
-        return;
-    if (sqlite3_step(q) == SQLITE_ROW && (sqlite3_column_int64(q, 0) > ITEMS_MAX ||
-                                          sqlite3_column_int64(q, 1) > ITEMS_MAX * SLOW_PERCENT / 100))
-        check_fail(s, "bulk work leaves room for statutory work");
+    int64_t n = -1;
+    if (sqlite3_prepare_v2(s->queue->db, sql, -1, &q, NULL) != SQLITE_OK)
+        return n;
+    if (sqlite3_step(q) == SQLITE_ROW)
+        n = sqlite3_column_int64(q, 0);
     sqlite3_finalize(q);
+    return n;
+}
+
+/* What the queue knows without looking is what its file has; and what the file may hold. */
+void check_file(struct sim *s)
+{
+    const struct totals *t = &s->queue->totals;
+    const int64_t bulk_max = ITEMS_MAX * SLOW_PERCENT / 100;
+    if (count(s, "SELECT count(*) FROM items") > ITEMS_MAX ||
+        count(s, "SELECT count(*) FROM items WHERE class = 1") > bulk_max)
+        check_fail(s, "bulk work leaves room for statutory work");
+    if (count(s, "SELECT count(*) FROM (SELECT 1 FROM items WHERE state <> 3"
+                 " GROUP BY handle, service HAVING sum(state <> 4) <> 1)"))
+        check_fail(s, "of the items of a key one is in front");
+    if (t->items != count(s, "SELECT count(*) FROM items") ||
+        t->bytes != count(s, "SELECT coalesce(sum(bytes), 0) FROM items") ||
+        t->open_bytes != count(s, "SELECT coalesce(sum(bytes), 0) FROM open") ||
+        t->states[READY] != count(s, "SELECT count(*) FROM items WHERE state = 0") ||
+        t->states[LEASED] != count(s, "SELECT count(*) FROM items WHERE state = 1") ||
+        t->states[DELAYED] != count(s, "SELECT count(*) FROM items WHERE state = 2") ||
+        t->states[DEAD] != count(s, "SELECT count(*) FROM items WHERE state = 3") ||
+        t->states[BEHIND] != count(s, "SELECT count(*) FROM items WHERE state = 4"))
+        check_fail(s, "what is counted is what there is");
 }
 
 void check_stored(struct sim *s, int filing)

@@ -8,7 +8,7 @@
 #include <string.h>
 
 static const char *const PATH = "/no-such-folder/queue.db"; /* only the disk in memory has it */
-enum { START = 1000, RUN_MS = 4, NET_MS = 12, RESTART_MS = 800 };
+enum { START = 1000, RUN_MS = 4, NET_MS = 12, RESTART_MS = 800, LOOK_EVERY = 6 };
 static const dw_time EPOCH = 1790000000000;
 
 uint64_t sim_random(struct sim *s, uint64_t below)
@@ -285,7 +285,8 @@ static void note_ops(struct sim *s, const struct dw_queue_op *op)
         if (op->kind == DW_QUEUE_CLAIM)
             check_claimed(s, op);
     }
-    check_room(s);
+    if (++s->runs % LOOK_EVERY == 0)
+        check_file(s);
 }
 
 static void run_queue(struct sim *s)

@@ -124,7 +124,7 @@ struct sim {
     char lines[LINES][160];
     long lines_count;
     const char *failed; /* the property */
-    long deliveries, crashes, faults;
+    long deliveries, crashes, faults, runs;
 };
 
 /* ---- sim.c ---- */
@@ -159,7 +159,7 @@ void check_fail(struct sim *s, const char *property);
 void check_sent(struct sim *s, const struct dw_peer *to, const struct dw_frames *frames);
 void check_arrived(struct sim *s, const struct dw_frames *frames);
 void check_claimed(struct sim *s, const struct dw_queue_op *op);
-void check_room(struct sim *s);
+void check_file(struct sim *s);
 void check_stored(struct sim *s, int filing);
 void check_reopened(struct sim *s);
 void check_waits(struct sim *s);
