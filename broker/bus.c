@@ -9,6 +9,7 @@
 
 #include <assert.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -33,6 +34,7 @@ struct dw_bus {
     struct call *incoming, **incoming_end;
     bool stopping;
     int wake;
+    atomic_size_t first; /* of those that any will do for */
 
     /* The thread's own. */
     void *zmq;
@@ -290,4 +292,26 @@ enum dw_result dw_bus_call(struct dw_bus *bus, size_t broker, const char *servic
     pthread_mutex_destroy(&w.lock);
     pthread_cond_destroy(&w.done);
     return w.result;
+}
+
+size_t dw_bus_first(const struct dw_bus *bus)
+{
+    return atomic_load(&bus->first);
+}
+
+enum dw_result dw_bus_call_any(struct dw_bus *bus, bool harmless, const char *service,
+                               const struct dw_slice *payload, size_t count, int64_t timeout_ms,
+                               struct dw_bus_answer *ret)
+{
+    enum dw_result result = DW_RETRY;
+    size_t first = dw_bus_first(bus);
+    for (size_t i = 0; i < bus->brokers; i++) {
+        size_t broker = (first + i) % bus->brokers;
+        result = dw_bus_call(bus, broker, service, payload, count, timeout_ms, ret);
+        if (result == DW_OK && broker != first)
+            atomic_store(&bus->first, broker);
+        if (result != DW_RETRY && !(harmless && result == DW_UNCERTAIN))
+            break;
+    }
+    return result;
 }

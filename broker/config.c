@@ -72,7 +72,9 @@ static const struct setting settings[] = {
       "addresses beside the sockets in run/; empty for none"),
     L("broker.guests", broker.guests, "",
       "addresses for programs of others (dengwen key add); empty for none"),
-    L("broker.connect", broker.connect, "", "brokers of other machines, tried after the own one"),
+    L("broker.connect", broker.connect, "",
+      "NAME=tcp://HOST:PORT of brokers of other machines, tried when the own one is away; case workers "
+      "serve all; NAME is broker where all have the same key"),
     N("broker.heartbeat_ms", broker.heartbeat_ms, "1000", 50, 60000, "between heartbeats"),
     N("broker.liveness", broker.liveness, "4", 2, 20, "missed heartbeats that make a peer gone"),
     N("broker.max_frame_bytes", broker.max_frame_bytes, "262144", 70000, 16777216, "one frame"),

@@ -7,7 +7,8 @@
 enum { LIST_MAX = 1000 };
 
 static const char *const state_names[] = {
-    [READY] = "ready", [LEASED] = "leased", [DELAYED] = "delayed", [DEAD] = "dead", [BEHIND] = "behind"};
+    [READY] = "ready", [LEASED] = "leased", [DELAYED] = "delayed", [DEAD] = "dead",
+    [BEHIND] = "behind"};
 
 /* ---- administration: envelope facts only ---- */
 
@@ -69,9 +70,10 @@ static void admin_stats(struct dw_queue *q, struct dw_queue_op *op, struct dw_bu
     for (int i = 0; i < STATES; i++)
         dw_buf_printf(out, "\"%s\":%lld,", state_names[i], (long long)q->totals.states[i]);
     dw_buf_printf(out,
-                  "\"items\":%lld,\"bytes\":%lld,\"open_bytes\":%lld,\"max_bytes\":%lld,\"max_items\":%lld,"
-                  "\"guest_items\":%lld,\"guest_bytes\":%lld,"
-                  "\"oldest_seconds\":%lld,\"accepted\":%lld,\"done\":%lld,\"commits\":%lld,\"commit_p50_microseconds\":%lld}",
+                  "\"items\":%lld,\"bytes\":%lld,\"open_bytes\":%lld,\"max_bytes\":%lld,"
+                  "\"max_items\":%lld,\"guest_items\":%lld,\"guest_bytes\":%lld,"
+                  "\"oldest_seconds\":%lld,\"accepted\":%lld,\"done\":%lld,\"commits\":%lld,"
+                  "\"commit_p50_microseconds\":%lld}",
                   (long long)q->totals.items, (long long)q->totals.bytes,
                   (long long)q->totals.open_bytes, (long long)q->config->queue.max_bytes,
                   (long long)q->config->queue.max_items,

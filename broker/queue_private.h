@@ -2,8 +2,9 @@
  *
  * queue.c takes operations, commits them together and reports; queue_steps.c does each of them inside
  * the transaction, queue_asked.c those of requests whose reply is kept, queue_sweep.c what goes by
- * itself; queue_room.c says how much may wait; queue_admin.c answers `dengwen queue`; queue_file.c opens, recovers and looks after
- * the file and its disk. */
+ * itself, queue_adopt.c takes what another broker left behind; queue_room.c says how much may wait;
+ * queue_admin.c answers `dengwen queue`; queue_file.c opens, recovers and looks after the file and its
+ * disk. */
 #ifndef DW_QUEUE_PRIVATE_H
 #define DW_QUEUE_PRIVATE_H
 

@@ -71,13 +71,19 @@ static bool below(struct dw_queue *q, struct dw_queue_op *op, const int64_t have
     return false;
 }
 
+static int64_t part_of(int64_t whole, int64_t percent)
+{
+    return percent == 100 ? whole : whole / 100 * percent + whole % 100 * percent / 100;
+}
+
 bool q_has_room(struct dw_queue *q, struct dw_queue_op *op, int64_t bytes, bool guest, bool bulk)
 {
     const int64_t max_items = q->config->queue.max_items, max_bytes = q->config->queue.max_bytes;
     const int64_t share = q->config->queue.guest_share_percent;
     const int64_t slow = bulk && !DW_BUG("bulk-not-slowed") ? q->config->queue.slow_percent : 100;
-    const int64_t all[2] = {max_items * slow / 100, slow == 100 ? max_bytes : max_bytes / 100 * slow};
-    const int64_t guests[2] = {max_items * share / 100 * slow / 100, slow == 100 ? max_bytes / 100 * share : max_bytes / 100 * share / 100 * slow};
+    const int64_t all[2] = {part_of(max_items, slow), part_of(max_bytes, slow)};
+    const int64_t guests[2] = {part_of(part_of(max_items, share), slow),
+                               part_of(part_of(max_bytes, share), slow)};
     const int64_t have[2] = {q->totals.items, q->totals.bytes};
     const int64_t guests_have[2] = {q->totals.guest_items, q->totals.guest_bytes};
     bool room = !q_disk_is_low(q);

@@ -109,7 +109,7 @@ static void report(struct notifier *n, const struct dw_claimed *c, const char *c
     struct dw_slice payload[] = {dw_slice_of("report"), dw_buf_slice(&doc)};
     DW_POINT("notify.before-report");
     /* A lost report is no disaster: the claim runs out, and the notice goes once more. */
-    if (dw_bus_call(n->bus, 0, "case.notify", payload, 2, CALL_MS, &answer) != DW_OK ||
+    if (dw_bus_call_any(n->bus, false, "case.notify", payload, 2, CALL_MS, &answer) != DW_OK ||
         answer.status != 200)
         dw_log(DW_WARN, "notify.report", "a report was not taken; the notice may go twice");
     dw_bus_answer_free(&answer);
@@ -194,7 +194,7 @@ int notifier_work(struct notifier *n)
     int64_t longest = DW_NOTIFY_CONVERSATIONS * n->config->notify.timeout_seconds * 1000;
     int64_t until = dw_monotonic_ms() + n->config->notify.lease_seconds * 1000;
     enum dw_result result =
-        dw_bus_call(n->bus, 0, "case.notify", payload, 2, CALL_MS, &answer);
+        dw_bus_call_any(n->bus, false, "case.notify", payload, 2, CALL_MS, &answer);
     bool good = result == DW_OK && answer.status == 200 && answer.payload_count >= 1 &&
                 dw_decode(&dw_claim_view_layout, answer.payload[0], &arena, &view, &err) == DW_OK;
     int count = good ? (int)view.items_count : -1;

@@ -14,8 +14,8 @@
  * Room: from queue.slow_percent of its bounds on bulk work is refused, at the bounds everything new; a
  * refusal (503) says in how many seconds to come again (queue_room.c).
  * A request (ASK) is an item too; when it is done its reply lies apart until FORGET or its time is
- * over.  A part is invisible and its item does not exist until "close" has committed.  Leases die with the
- * broker: opening the file makes leased items ready again, with their fence and attempts kept. */
+ * over.  A part is invisible and its item does not exist until "close" has committed.  Leases die with
+ * the broker: opening the file makes leased items ready again, with their fence and attempts kept. */
 #ifndef DW_QUEUE_H
 #define DW_QUEUE_H
 

@@ -65,6 +65,13 @@ size_t dw_bus_brokers(const struct dw_bus *bus);
 enum dw_result dw_bus_call(struct dw_bus *bus, size_t broker, const char *service,
                            const struct dw_slice *payload, size_t count, int64_t timeout_ms,
                            struct dw_bus_answer *ret);
+/* At the broker that took the last one, and where it takes nothing at the next: such a call has not
+ * happened.  After one that took it and did not answer the next is asked only if that is harmless. */
+enum dw_result dw_bus_call_any(struct dw_bus *bus, bool harmless, const char *service,
+                               const struct dw_slice *payload, size_t count, int64_t timeout_ms,
+                               struct dw_bus_answer *ret);
+/* The broker that took the last one of these. */
+size_t dw_bus_first(const struct dw_bus *bus);
 /* Does not wait; `answered` runs in the bus's thread and owns the answer from then on. */
 void dw_bus_send(struct dw_bus *bus, size_t broker, const char *service,
                  const struct dw_slice *payload, size_t count, int64_t timeout_ms,

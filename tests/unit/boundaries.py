@@ -51,10 +51,12 @@ CAN = {
     "dw_case_command": "casework",
     "dw_case_register": "casework",
     "dw_queue_open": "broker",
+    "dw_source_open": "queue",
     "sqlite3_open_v2": "audit backup broker casework init init-db queue restore statistics store",
     # Who listens and who calls out.
     "zmq_bind": "broker",
     "dw_worker_new": "casework",
+    "dw_bus_call_any": "desk notify web",
     "dw_bus_call": "casework desk doctor key notify queue staff web",
     "MHD_start_daemon": "desk ops web",
     "curl_easy_perform": "case doctor notify",

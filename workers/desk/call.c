@@ -40,7 +40,7 @@ void call_plain(struct desk *desk, const char *method, const struct dw_layout *l
     dw_buf_init(&doc, DW_DOC_MAX);
     dw_encode(layout, in, &doc);
     struct dw_slice payload[] = {dw_slice_of(method), dw_buf_slice(&doc)};
-    ret->result = dw_bus_call(desk->bus, 0, "case.desk", payload, 2,
+    ret->result = dw_bus_call_any(desk->bus, false, "case.desk", payload, 2,
                               desk->config->desk.call_timeout_ms, &ret->answer);
     read_reply(ret);
 }
@@ -71,7 +71,7 @@ void call_signed(struct signed_in *who, const char *method, struct dw_desk_reque
     payload[2] = DW_SLICE(seal, sizeof seal);
     for (size_t i = 0; i < count; i++)
         payload[3 + i] = more[i];
-    ret->result = dw_bus_call(who->desk->bus, 0, "case.desk", payload, 3 + count,
+    ret->result = dw_bus_call_any(who->desk->bus, false, "case.desk", payload, 3 + count,
                               who->desk->config->desk.call_timeout_ms, &ret->answer);
     read_reply(ret);
 }

@@ -87,7 +87,7 @@ static const char *look(struct desk *desk)
     dw_encode(&dw_ask_user_layout, &nobody, &doc);
     struct dw_slice payload[] = {dw_slice_of("params"), dw_buf_slice(&doc)};
     dw_directory_watch_tick(desk->directory);
-    bool here = dw_bus_call(desk->bus, 0, "case.desk", payload, DW_COUNT(payload), LOOK_MS,
+    bool here = dw_bus_call_any(desk->bus, true, "case.desk", payload, DW_COUNT(payload), LOOK_MS,
                             &answer) == DW_OK &&
                 answer.status == 200;
     dw_bus_answer_free(&answer);

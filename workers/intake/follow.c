@@ -58,12 +58,13 @@ enum dw_result ask_case(struct dw_intake *in, const struct secrets *s, struct dw
     dw_encode(&dw_ask_status_layout, &ask, &doc);
     struct dw_slice payload[] = {dw_slice_of("status"), dw_buf_slice(&doc)};
     enum dw_result result = DW_RETRY;
-    for (size_t b = 0; b < dw_bus_brokers(in->bus); b++) {
-        result = dw_bus_call(in->bus, b, "case.public", payload, 2,
+    size_t all = dw_bus_brokers(in->bus), first = dw_bus_first(in->bus);
+    for (size_t i = 0; i < all; i++) {
+        result = dw_bus_call(in->bus, (first + i) % all, "case.public", payload, 2,
                              in->config->web.call_timeout_ms, ret);
         if (result == DW_OK && (ret->status == 200 || ret->status == 404))
             break;
-        if (b + 1 < dw_bus_brokers(in->bus))
+        if (i + 1 < all)
             dw_bus_answer_free(ret);
     }
     return result;

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { ANSWER_MS = 2000 };
+
 static char *state_file(const struct dw_config *config, const char *role, const char *name)
 {
     char *folder = dw_config_state(config, role);
@@ -129,14 +131,11 @@ const char *dw_intake_tick(struct dw_intake *in)
         return "keyd does not answer";
     handle[0] = 1; /* nobody's */
     struct dw_slice payload = DW_SLICE(handle, sizeof handle);
-    for (size_t i = 0; i < dw_bus_brokers(in->bus); i++) {
-        enum dw_result result =
-            dw_bus_call(in->bus, i, "queue.pending", &payload, 1, 2000, &answer);
-        dw_bus_answer_free(&answer);
-        if (result == DW_OK)
-            return NULL;
-    }
-    return "no broker answers";
+    /* Also finds the broker that the next filing goes to. */
+    enum dw_result result =
+        dw_bus_call_any(in->bus, true, "queue.pending", &payload, 1, ANSWER_MS, &answer);
+    dw_bus_answer_free(&answer);
+    return result == DW_OK ? NULL : "no broker answers";
 }
 
 const struct dw_catalogue *dw_intake_catalogue(const struct dw_intake *in)

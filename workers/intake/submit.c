@@ -272,10 +272,10 @@ static void put(struct sealing *x, struct dw_slice document, const uint8_t seal[
         frames[n++] = dw_buf_slice(&x->bytes[i]);
     /* Files are at one broker already; without files any broker will do, and trying the next after a
      * lost answer is harmless: the filing id is the same. */
-    size_t first = x->upload ? x->upload->broker : 0;
-    size_t last = header.parts ? first + 1 : dw_bus_brokers(x->in->bus);
-    for (size_t b = first; b < last; b++) {
-        enum dw_result result = dw_bus_call(x->in->bus, b, "queue.put", frames, n,
+    size_t all = dw_bus_brokers(x->in->bus), count = header.parts ? 1 : all;
+    size_t first = x->upload ? x->upload->broker : dw_bus_first(x->in->bus);
+    for (size_t i = 0; i < count; i++) {
+        enum dw_result result = dw_bus_call(x->in->bus, (first + i) % all, "queue.put", frames, n,
                                             x->in->config->web.call_timeout_ms, &got);
         answer(x, ret, result, &got);
         if (ret->status != 503)

@@ -13,6 +13,7 @@ struct dw_upload *dw_upload_new(struct dw_intake *intake, void (*more)(void *arg
 {
     struct dw_upload *u = dw_alloc(sizeof *u);
     u->intake = intake;
+    u->broker = dw_bus_first(intake->bus);
     pthread_mutex_init(&u->lock, NULL);
     u->more = more;
     u->arg = arg;

@@ -79,16 +79,19 @@ int main(int argc, char **argv)
 {
     static const struct argp_child children[] = {{&tool_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {
-        NULL, parse_option, "list [ready|leased|delayed|dead|behind]\nstats\nwatch\nshow ID\nretry ID\ndrop ID\nadopt FILE",
+        NULL, parse_option,
+        "list [ready|leased|delayed|dead|behind]\nstats\nwatch\nshow ID\nretry ID\ndrop ID\n"
+        "adopt FILE",
         "Shows the broker's queue and its dead letters, and revives or drops dead ones.  `watch` shows "
         "the figures once a second, until q or Ctrl-C.\v"
         "A dead letter is a filing that could not be verified or failed too often: its reporter "
         "still reads \"received\". Find out why before you drop one; nothing brings it back.\n\n"
-        "adopt takes over the queue file of a broker that never comes back (state/broker/queue.db, with "
-        "queue.db-wal beside it if there is one): what waits there, dead letters and kept replies are put "
-        "into the queue of the broker that runs, each deleted from FILE only when it is on that one's "
-        "disk. It may be killed and run again: nothing is lost or doubled. What was in the hands of "
-        "workers is ready again; attempts and days are kept. FILE is empty afterwards.",
+        "adopt takes over the queue file of a broker that never comes back (state/broker/queue.db, "
+        "with queue.db-wal beside it if there is one): what waits there, dead letters and kept "
+        "replies are put into the queue of the broker that runs, each deleted from FILE only when it "
+        "is on that one's disk. It may be killed and run again: nothing is lost or doubled. What was "
+        "in the hands of workers is ready again; attempts and days are kept. FILE is empty "
+        "afterwards.",
         children, NULL, NULL};
     struct options o = {.tool = {0}};
     struct admin admin;
