@@ -9,13 +9,15 @@ jobs=${JOBS:-$(nproc)}
 only=()
 long=no
 bench=no
+coverage=no
+fuzz=0 # seconds for each fuzzer
 rows=()    # of the closing table: "name|result|seconds|tests"
 failed=no
 declare -A broken # variants that did not build
 
 usage() {
     cat <<END
-usage: tests/run.sh [--long] [--bench] [--only REGEX]
+usage: tests/run.sh [--long] [--bench] [--fuzz SECONDS] [--coverage] [--only REGEX]
 
 Installs the packages of conf/packages, builds with sanitizers, and runs
   unit, contract   with address+undefined, and with thread sanitizer
@@ -24,6 +26,8 @@ Installs the packages of conf/packages, builds with sanitizers, and runs
   scripts          shellcheck reads all of them
 
   --long         long campaigns too (label long), with address+undefined
+  --fuzz SECONDS runs each fuzzer for so long (tests/fuzz/run.sh; clang)
+  --coverage     unit, contract and crash tests once more, and prints which lines ran
   --bench        measures and prints (tests/bench), in the release build, beside the servers of the
                  group bench of conf/packages, which is installed then
   --only REGEX   only the tests whose names match; passed to ctest
@@ -53,6 +57,7 @@ row() {
 install_all() {
     local groups=(build run peers test)
     [ "$bench" = no ] || groups+=(bench)
+    [ "$fuzz" = 0 ] || groups+=(fuzz)
     (install_packages "${groups[@]}")
 }
 
@@ -127,6 +132,16 @@ measure() {
     cmake --build "$SOURCE/build/release" --target bench
 }
 
+# What each test has run is added up in the build folder.  Which functions a program has is not asked
+# there: without optimisation they are others.
+run_coverage() {
+    build_variant coverage || return 1
+    find "$SOURCE/build/coverage" -name '*.gcda' -delete
+    run_tests coverage unit "$jobs" -L '^(unit|contract|crash)$' -LE '^long$' \
+        -E '^unit/boundaries$' || return 1
+    "$here/support/coverage.py" "$SOURCE/build/coverage"
+}
+
 read_scripts() {
     local scripts
     mapfile -t scripts < <(grep -rlE '^#!/bin/(ba)?sh' "$SOURCE"/{conf,tests,.ci} \
@@ -150,6 +165,8 @@ main() {
         case "$1" in
         --long) long=yes ;;
         --bench) bench=yes ;;
+        --fuzz) fuzz=${2:?--fuzz SECONDS} && shift ;;
+        --coverage) coverage=yes ;;
         --only) only=(-R "${2:?--only REGEX}") && shift ;;
         --help) usage && return ;;
         *) usage >&2 && exit 2 ;;
@@ -181,6 +198,12 @@ main() {
     row "release: flow, e2e" run_tests release flow 1 -L '^release$' -LE '^long$' --no-tests=ignore
     if [ "$long" = yes ]; then
         row "asan: long" run_tests asan long 1 -L '^long$' $none
+    fi
+    if [ "$fuzz" != 0 ]; then
+        row "fuzz: each for $fuzz s" "$here/fuzz/run.sh" "$fuzz"
+    fi
+    if [ "$coverage" = yes ]; then
+        row "coverage: unit, contract, crash" run_coverage
     fi
     if [ "$bench" = yes ]; then
         row "release: bench" measure

@@ -29,18 +29,3 @@ if(DW_TEST_POINTS)
 endif()
 set_tests_properties(${sim_tests} PROPERTIES LABELS sim TIMEOUT 600
                      ENVIRONMENT "DENGWEN_SIM=${CMAKE_BINARY_DIR}/tests/sim")
-
-# Fuzzing: what is kept in fuzz/corpus is replayed in ordinary runs.
-file(GLOB fuzz_corpus CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/corpus/*)
-option(DW_FUZZ "fuzzers for libFuzzer; wants clang" OFF)
-add_executable(fuzz_mdp fuzz/fuzz_mdp.c)
-target_link_libraries(fuzz_mdp PRIVATE dw_wire)
-set_target_properties(fuzz_mdp PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
-if(DW_FUZZ)
-  target_compile_definitions(fuzz_mdp PRIVATE DW_FUZZ)
-  target_compile_options(fuzz_mdp PRIVATE -fsanitize=fuzzer)
-  target_link_options(fuzz_mdp PRIVATE -fsanitize=fuzzer)
-else()
-  add_test(NAME fuzz/mdp COMMAND fuzz_mdp ${fuzz_corpus})
-  set_tests_properties(fuzz/mdp PROPERTIES LABELS unit TIMEOUT 120)
-endif()
