@@ -26,7 +26,7 @@ Needs root, mmdebstrap and a network.
   --quick       without tests/run.sh
   --container   instead of all that: the steps of conf/Dockerfile, in a Debian for each of its stages,
                 and docker-compose.yml, every program in namespaces of its own; one report goes all
-                the way.  Needs the packages of the group test on this machine
+                the way.  Installs the packages of the group test on this machine
   --keep        leaves the folder, to look around
 END
 }
