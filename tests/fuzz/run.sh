@@ -11,7 +11,7 @@ source "$here/../support/lib.sh"
 
 build=$SOURCE/build/fuzz
 found=$build/found
-most=24 # inputs kept of what a fuzzer has found
+most=16 # inputs kept of what a fuzzer has found
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 
 build_fuzzers() {
