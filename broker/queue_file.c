@@ -297,8 +297,8 @@ static enum dw_result take_steps(struct dw_queue *q, int64_t version, struct dw_
  * field. */
 static const char bad_rows[] =
     "SELECT (SELECT count(*) FROM items WHERE typeof(id) <> 'blob' OR length(id) <> 16"
-    " OR typeof(attempt) <> 'blob' OR length(attempt) <> 16 OR typeof(service) <> 'text'"
-    " OR typeof(handle) <> 'blob' OR length(handle) <> 16"
+    " OR typeof(attempt) <> 'blob' OR length(attempt) <> 16 OR typeof(handle) <> 'blob'"
+    " OR length(handle) <> 16 OR typeof(service) <> 'text' OR length(service) > 63"
     " OR typeof(reason) <> 'text' OR typeof(body) <> 'blob' OR typeof(bytes) <> 'integer'"
     " OR bytes NOT BETWEEN 0 AND 1 << 48 OR state NOT BETWEEN 0 AND 4"
     " OR attempts NOT BETWEEN 0 AND 1 << 30)"

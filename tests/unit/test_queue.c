@@ -352,7 +352,7 @@ TEST(a_field_that_was_damaged_is_refused_with_what_to_do)
         "UPDATE items SET attempt = zeroblob(15)", "UPDATE items SET service = x'66'",
         "UPDATE items SET bytes = -1",            "UPDATE items SET bytes = 9223372036854775807",
         "UPDATE items SET body = 7",              "UPDATE items SET state = 99",
-        "UPDATE items SET attempts = 2147483647"};
+        "UPDATE items SET attempts = 2147483647", "UPDATE items SET handle = 'x'"};
     struct fixture *f = *state;
     struct dw_queue *q;
     struct dw_error err;
