@@ -13,14 +13,14 @@ add_test(NAME flow/broker_kills-long COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SO
 set_tests_properties(flow/broker_kills-long PROPERTIES LABELS long TIMEOUT 1800 RUN_SERIAL ON
                      ENVIRONMENT "DENGWEN_BIN=${CMAKE_BINARY_DIR}/bin;DW_KILLS=1000")
 # Servers of their own, which they stop and kill; a missing one is a failure.
-foreach(name IN ITEMS mongodb crash_mongodb)
+foreach(name IN ITEMS mongodb crash_mongodb canaries_mongodb)
   add_test(NAME flow/${name} COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/flow/${name}.py)
   set_tests_properties(flow/${name} PROPERTIES LABELS flow TIMEOUT 300
                        ENVIRONMENT "DENGWEN_BIN=${CMAKE_BINARY_DIR}/bin")
 endforeach()
-set_tests_properties(flow/crash_mongodb PROPERTIES TIMEOUT 600 RUN_SERIAL ON)
+set_tests_properties(flow/crash_mongodb flow/canaries_mongodb PROPERTIES TIMEOUT 600 RUN_SERIAL ON)
 # The same promises with the cases in MongoDB.
-foreach(name IN ITEMS main_job retries)
+foreach(name IN ITEMS main_job retries clocks several)
   add_test(NAME flow/${name}-mongodb COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/support/mongodb.sh run /usr/bin/python3
                                              ${CMAKE_CURRENT_SOURCE_DIR}/flow/${name}.py)
   set_tests_properties(flow/${name}-mongodb PROPERTIES LABELS flow TIMEOUT 300

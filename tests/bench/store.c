@@ -2,6 +2,7 @@
  *
  *   bench_store URI SIZES [IN_FLIGHT]        sizes: "10000,100000", counted up
  *
+ * Goes on where an earlier run left this store, so that a large one can be made in portions.
  * Registers cases of the shape of a report with name and contact (three objects), IN_FLIGHT at once as
  * the case worker does; at each size it measures one step alone, many in flight, a page of a
  * worklist, the way from a receipt to its case, the rereading of an object, and a manager's page of a
@@ -153,6 +154,14 @@ static size_t name_counters(const char **cells, char (*texts)[40], int month)
     return count;
 }
 
+static bool has_counters(void)
+{
+    struct dw_store_case found;
+    DW_AUTO_BUF buf = {0};
+    dw_buf_init(&buf, DW_DOC_MAX);
+    return dw_store_record(store, DW_STATISTICS, "500000/2026-01", &buf, &found) == DW_OK;
+}
+
 static void put_counters(void)
 {
     enum { ROOM = (31 + 2 * BODIES + 49 + 35) * 2 * MEASURES };
@@ -286,6 +295,7 @@ int main(int argc, char **argv)
 {
     struct dw_config config;
     struct dw_error err = {0};
+    struct dw_store_counts there;
     if (argc < 3 || sodium_init() < 0)
         fail("usage: bench_store URI SIZE,SIZE,... [IN_FLIGHT]");
     size_t in_flight = argc > 3 ? strtoul(argv[3], NULL, 10) : 64;
@@ -293,16 +303,20 @@ int main(int argc, char **argv)
     randombytes_buf(noise, sizeof noise);
     if (dw_store_open(argv[1], &config, &store, &err) != DW_OK)
         fail(err.text);
-    put_counters();
-    uint64_t cases = 0;
+    if (!has_counters())
+        put_counters();
+    if (dw_store_counts(store, &there) != DW_OK)
+        fail("the store cannot be read");
+    uint64_t cases = (uint64_t)there.cases, begun;
     for (char *at = argv[2]; *at; at += *at == ',') {
         uint64_t size = strtoull(at, &at, 10);
         double began = seconds();
+        begun = cases;
         for (; cases + in_flight <= size; cases += in_flight) {
             put(cases, in_flight);
             if (cases % 65536 < in_flight)
                 fprintf(stderr, "  %llu cases, %.0f/s\n", (unsigned long long)cases,
-                        (double)cases / (seconds() - began + 1e-9));
+                        (double)(cases - begun) / (seconds() - began + 1e-9));
         }
         cases = measure(cases, in_flight);
     }

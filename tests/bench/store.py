@@ -1,11 +1,16 @@
 #!/usr/bin/python3
-"""What each store does as cases grow, beside what it did with the fewest.
+"""What each store does as cases grow, beside what it did with the fewest; and what a real case worker
+makes of a queue full of real filings.
 
     DENGWEN_BIN=build/bin tests/bench/store.py [--long] [--nice N] [--json FILE]
+    ... --sqlite 1000000 --keep FOLDER --only sqlite     a large store, made in portions
 
 SQLite at 10,000 and 100,000 cases (--long: and 1,000,000), MongoDB's protocol at 1,000 and 4,000
 (--long: 10,000 and 50,000), 64 registrations in flight.  Where no mongod is, the server is SecantusDB, whose
 speed says nothing of MongoDB's: what counts is that its figures stay flat.
+
+Two rates of registering: of the store alone, given steps that are ready; and of dengwen-casework, which
+takes filings from the broker, verifies and routes each, and shares the machine with the broker.
 """
 import argparse
 import json
@@ -14,9 +19,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-BIN = os.environ["DENGWEN_BIN"]
+sys.path.insert(0, os.path.join(HERE, "..", "support"))
+from installation import BIN, Installation  # noqa: E402
+
 BENCH = os.environ.get("DENGWEN_BENCH") or os.path.join(os.path.dirname(os.path.abspath(BIN)), "tests")
 MONGODB = os.path.join(HERE, "..", "support", "mongodb.sh")
 FLAT = 1.5
@@ -28,24 +36,88 @@ def run(uri, sizes):
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def sqlite(sizes):
-    folder = tempfile.mkdtemp(prefix="dw-bench-", dir="/var/tmp")
-    try:
-        return run(f"sqlite:{folder}/cases.db", sizes)
-    finally:
-        shutil.rmtree(folder)
+def kept(folder, rows):
+    """With those of earlier portions, by size."""
+    path = f"{folder}/rows.json"
+    if os.path.exists(path):
+        with open(path) as f:
+            rows = json.load(f) + rows
+    with open(path, "w") as f:
+        json.dump(rows, f)
+    return sorted(rows, key=lambda row: row["cases"])
 
 
-def mongodb(sizes):
-    folder = tempfile.mkdtemp(prefix="dw-bench-", dir="/var/tmp")
+def sqlite(options):
+    folder = options.keep or tempfile.mkdtemp(prefix="dw-bench-", dir="/var/tmp")
+    os.makedirs(folder, exist_ok=True)
     try:
-        started = subprocess.run([MONGODB, "start", folder, "27217"], check=True, stdout=subprocess.PIPE, text=True)
-        with open(f"{folder}/uri") as f:
-            host, _, options = f.read().strip().rpartition("/")
-        return started.stdout.strip().splitlines()[-1], run(f"{host}/bench{options}", sizes)
+        rows = run(f"sqlite:{folder}/cases.db", options.sqlite)
+        return kept(folder, rows) if options.keep else rows
     finally:
-        subprocess.run([MONGODB, "stop", folder], check=False)
-        shutil.rmtree(folder)
+        if not options.keep:
+            shutil.rmtree(folder)
+
+
+class Server:
+    """One of a moment."""
+
+    def __enter__(self):
+        self.folder = tempfile.mkdtemp(prefix="dw-bench-", dir="/var/tmp")
+        started = subprocess.run([MONGODB, "start", self.folder, "27217"], check=True, stdout=subprocess.PIPE,
+                                 text=True)
+        self.name = started.stdout.strip().splitlines()[-1]
+        with open(f"{self.folder}/uri") as f:
+            self.uri = f.read().strip()
+        return self
+
+    def __exit__(self, *_):
+        subprocess.run([MONGODB, "stop", self.folder], check=False)
+        shutil.rmtree(self.folder)
+
+
+def mongodb(options):
+    with Server() as server:
+        host, _, rest = server.uri.rpartition("/")
+        return server.name, run(f"{host}/bench{rest}", options.server)
+
+
+# ---- a real case worker ----
+
+def drained(here, count):
+    """Registrations a second, from the first that is gone to the last."""
+    here.start("casework", wait=False)
+    began = None
+    while True:
+        items, now = here.queue_stats()["items"], time.monotonic()
+        if items < count and began is None:
+            began, first = now, items
+        if items == 0:
+            return first / max(now - began, 1e-3)
+        time.sleep(0.05)
+
+
+def worker(count):
+    """Filings of real clients wait in the queue until all are there."""
+    open_door = [f"{key}=1000000000" for key in ("web.filings_per_hour", "web.filings_burst", "keyd.per_second",
+                                                 "keyd.burst")]
+    with Installation(*open_door) as here:
+        here.start("ops", "keyd", "broker", "web")
+        subprocess.run([f"{BENCH}/bench_load", "-p", str(here.web), "-c", "32", "-n", str(count)], check=True,
+                       stdout=subprocess.DEVNULL)
+        here.kill("web", "keyd")
+        count = here.queue_stats()["items"]
+        return {"filings": count, "registrations_per_second": round(drained(here, count), 1)}
+
+
+def workers(count):
+    rows = {"SQLite": worker(count)}
+    with Server() as server:
+        os.environ["DENGWEN_TEST_MONGODB"] = server.uri
+        try:
+            rows[server.name] = worker(count // 4)
+        finally:
+            del os.environ["DENGWEN_TEST_MONGODB"]
+    return rows
 
 
 def print_rows(name, rows):
@@ -63,17 +135,32 @@ def print_rows(name, rows):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--long", action="store_true", help="a million cases, and 50,000 at the server")
+    parser.add_argument("--sqlite", metavar="SIZES", help="instead of those above")
+    parser.add_argument("--server", metavar="SIZES", help="instead of those above")
+    parser.add_argument("--keep", metavar="FOLDER", help="the SQLite store is there, is gone on with, and stays")
+    parser.add_argument("--filings", type=int, default=4000, help="for the case worker")
+    parser.add_argument("--only", choices=("sqlite", "server", "worker"), help="one of the three")
     parser.add_argument("--nice", type=int, default=0, help="below 0: go before others on the machine")
     parser.add_argument("--json", metavar="FILE", help="all figures")
     options = parser.parse_args()
+    options.sqlite = options.sqlite or ("10000,100000,1000000" if options.long else "10000,100000")
+    options.server = options.server or ("10000,50000" if options.long else "1000,4000")
     os.setpriority(os.PRIO_PROCESS, 0, options.nice)
-    embedded = sqlite("10000,100000,1000000" if options.long else "10000,100000")
-    print_rows("SQLite", embedded)
-    name, served = mongodb("10000,50000" if options.long else "1000,4000")
-    print_rows(name, served)
+    found = {}
+    if options.only in (None, "sqlite"):
+        found["sqlite"] = sqlite(options)
+        print_rows("SQLite", found["sqlite"])
+    if options.only in (None, "server"):
+        name, found["server"] = mongodb(options)
+        print_rows(name, found["server"])
+    if options.only in (None, "worker"):
+        found["worker"] = workers(options.filings)
+        print("\ndengwen-casework, draining a queue")
+        for name, row in found["worker"].items():
+            print(f"  {name:24} {row['filings']:>6} filings {row['registrations_per_second']:>8.0f} registered/s")
     if options.json:
         with open(options.json, "w") as f:
-            json.dump({"sqlite": embedded, name: served}, f, indent=1)
+            json.dump(found, f, indent=1)
 
 
 if __name__ == "__main__":

@@ -134,12 +134,20 @@ class Nowhere(unittest.TestCase):
         (port,) = free_ports(1)
         cls.smtp("start", port)
         cls.addClassCleanup(cls.smtp, "stop")
+        cls.prepare()
         cls.here = Installation("log_level=debug", "store.busy_ms=20000",
                                 f"notify.smtp_url=smtp://127.0.0.1:{port}")
         cls.addClassCleanup(cls.here.__exit__, None, None, None)
         say(f"seed {SEED}, {FILINGS} filings")
         cls.canaries = Canaries(SEED)
         cls.filings = CanaryFilings(cls.here, cls.canaries)
+
+    @classmethod
+    def prepare(cls):
+        """What the installation wants to find."""
+
+    def folders(self):
+        return [self.here.folder]
 
     @classmethod
     def smtp(cls, verb, *more):
@@ -163,7 +171,7 @@ class Nowhere(unittest.TestCase):
     def nowhere(self, when):
         began = time.monotonic()
         carriers = [part for part in CARRIERS if part in self.here.processes]
-        found = self.look(carriers, files_below(self.here.folder))
+        found = self.look(carriers, [f for folder in self.folders() for f in files_below(folder)])
         size = sum(read for _, read in found.values())
         self.assertGreater(size, FILINGS * 2000)
         say(f"  {when}: looked through {size / 1e6:.0f} MB in {time.monotonic() - began:.0f} s")

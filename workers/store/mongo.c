@@ -39,7 +39,7 @@ static void start_library(void)
 /* ---- errors ---- */
 
 enum {
-    UNAUTHORIZED = 13, AUTHENTICATION_FAILED = 18, VALIDATION_FAILED = 121, OUT_OF_DISK = 14031,
+    BAD_VALUE = 2, UNAUTHORIZED = 13, AUTHENTICATION_FAILED = 18, VALIDATION_FAILED = 121, OUT_OF_DISK = 14031,
     NOT_PRIMARY = 10107, NOT_PRIMARY_NO_SECONDARY = 13435, NOT_PRIMARY_OR_SECONDARY = 13436,
     TOO_LARGE = 10334, TOO_LARGE_2 = 17419, TOO_LARGE_3 = 17420,
 };
@@ -100,10 +100,19 @@ static bool may_tell(void)
 /* What a server says of a query or a write may quote it. */
 void mongo_tell(const char *doing, const bson_error_t *e)
 {
-    const char *what = was_not_sent(e) ? e->message
-                       : !is_of_server(e) ? "no answer came"
-                       : e->code == OUT_OF_DISK ? "the server's disk is full: make room there"
-                                                : "the server cannot do it just now: its log says why";
+    static const struct {
+        uint32_t code;
+        const char *what;
+    } known[] = {{BAD_VALUE, "an index is missing: dengwen init-db makes it"},
+                 {OUT_OF_DISK, "the server's disk is full: make room there"},
+                 {UNAUTHORIZED, "the user may not do that"}};
+    const char *what = was_not_sent(e)                       ? e->message
+                       : is_of_server(e)                     ? "the server cannot: its log says why"
+                       : e->domain == MONGOC_ERROR_WRITE_CONCERN ? "no majority had it in time"
+                                                             : "no answer came";
+    for (size_t i = 0; is_of_server(e) && i < DW_COUNT(known); i++)
+        if (known[i].code == e->code)
+            what = known[i].what;
     if (may_tell())
         dw_log(DW_WARN, "store.mongodb", "%s (%u.%u): %s", doing, e->domain, e->code, what);
 }
