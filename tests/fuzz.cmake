@@ -36,6 +36,7 @@ dw_fuzz(layout dw_case)
 dw_fuzz(text dw_envelope dw_domain dw_http PkgConfig::libmicrohttpd)
 dw_fuzz(zap dw_broker dw_keymaking PkgConfig::libzmq PkgConfig::libsodium)
 target_sources(fuzz_zap PRIVATE ${CMAKE_SOURCE_DIR}/broker/zap.c ${CMAKE_SOURCE_DIR}/broker/connections.c
+                                ${CMAKE_SOURCE_DIR}/broker/flow.c
                                 support/ending.c)
 target_link_options(fuzz_zap PRIVATE -Wl,--wrap=_exit,--wrap=dw_log)
 target_include_directories(fuzz_zap PRIVATE ${CMAKE_SOURCE_DIR}/broker ${CMAKE_SOURCE_DIR}/workers/tools)

@@ -2,6 +2,7 @@
  * says the same when it is read again. */
 #include "fuzz.h"
 
+#include "dw/audit.h"
 #include "dw/case.h"
 #include "dw/envelope.h"
 #include "dw/filing.h"
