@@ -90,9 +90,9 @@ static void bind_all(struct loop *l, const struct dw_texts *endpoints, const cha
         l->sockets[l->sockets_count++] = bind_router(l, endpoints->items[i], domain, own);
 }
 
-/* Connects with a key nobody knows, at a door that nobody else knows.  If that gets in, the build of
- * libzmq does not enforce ZAP; if its bytes were not counted, it talks to the network in another way than
- * flow.h thinks.  Either way the broker must not run. */
+/* Connects with a key nobody knows, at a door that nobody else knows.  If that gets in, the build
+ * of libzmq does not enforce ZAP; if its bytes were not counted, it talks to the network in another
+ * way than flow.h thinks.  Either way the broker must not run. */
 static void prove_strangers_are_refused(struct loop *l, const struct dw_curve *own)
 {
     struct dw_curve stranger = {.secret = dw_alloc(DW_KEY_LEN)};
@@ -131,10 +131,12 @@ static void prove_strangers_are_refused(struct loop *l, const struct dw_curve *o
     zmq_close(door);
     dw_wipe_free(stranger.secret, DW_KEY_LEN);
     if (got_in || !asked)
-        die(DW_EXIT_CONFIG, "zap", "a stranger's key was not refused: this libzmq does not enforce "
-                                   "the ZAP handler");
+        die(DW_EXIT_CONFIG, "zap",
+            "a stranger's key was not refused: this libzmq does not enforce "
+            "the ZAP handler");
     if (!dw_flow_seen())
-        die(DW_EXIT_CONFIG, "flow", "bytes that came in were not counted: this libzmq does not use recv()");
+        die(DW_EXIT_CONFIG, "flow",
+            "bytes that came in were not counted: this libzmq does not use recv()");
     dw_log(DW_INFO, "broker.proved", "that refusal was our own test: strangers stay out");
 }
 
@@ -242,12 +244,13 @@ static void cut(struct loop *l, const struct incoming *in, const char *why)
         shutdown(in->fd, SHUT_RDWR);
 }
 
-/* It has brought more than a message may have.  Who has not said anything before has no name yet. */
+/* It has brought more than a message may have.  Who has said nothing before has no name yet. */
 static void cut_endless(void *arg, int fd)
 {
     struct loop *l = arg;
     const char *user = dw_connections_user(l->connections, fd);
-    dw_log(DW_WARN, "broker.cut", "%s: a message without end", user ? user : "who has said nothing");
+    dw_log(DW_WARN, "broker.cut", "%s: a message without end",
+           user ? user : "who has said nothing");
     (*dw_metric_named("dengwen_broker_cut_total"))++;
     if (user)
         dw_zap_ban(l->zap, user, dw_monotonic_ms());
@@ -339,8 +342,8 @@ static void collect_finished(struct loop *l)
     do_acts(l, NULL);
 }
 
-/* All that had come before was read, or everybody had a turn: libzmq takes messages from its connections
- * in turn. */
+/* All that had come before was read, or everybody had a turn: libzmq takes messages from its
+ * connections in turn. */
 static bool everybody_was_heard(const struct loop *l)
 {
     for (size_t i = 0; i < l->sockets_count; i++)

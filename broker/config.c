@@ -81,7 +81,7 @@ static const struct setting settings[] = {
     N("broker.max_frames", broker.max_frames, "64", 16, 1024, "frames of one message"),
     N("broker.high_water", broker.high_water, "1000", 10, 100000, "messages waiting per peer"),
     N("broker.max_unread_bytes", broker.max_unread_bytes, "67108864", 1048576, INT64_MAX,
-      "bytes waiting for one peer that does not read: then it is cut"),
+      "bytes in the hands of one worker, or waiting for a peer that does not read: then it is cut"),
     N("broker.max_connections", broker.max_connections, "10000", 16, 1000000,
       "open connections, also of those who have not shown a key yet"),
     N("broker.handshake_ms", broker.handshake_ms, "2000", 100, 30000, "CURVE handshake"),

@@ -12,7 +12,7 @@
 enum { KEY_SHOWN = 8 };
 
 struct connection {
-    char *user; /* NULL: nobody has spoken on it */
+    char *user;          /* NULL: nobody has spoken on it */
     uint64_t connection; /* of flow.h */
     uint64_t number;
     bool gone;

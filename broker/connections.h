@@ -2,8 +2,8 @@
  * Source: connections.c
  *
  * A key is looked at when its program connects.  This table looks again: who spoke on which file
- * descriptor, and is the key still in the directory?  A descriptor that was closed and used again is
- * another connection, by its number (flow.h). */
+ * descriptor, and is the key still in the directory?  A descriptor that was closed and used again
+ * is another connection, by its number (flow.h). */
 #ifndef DW_CONNECTIONS_H
 #define DW_CONNECTIONS_H
 

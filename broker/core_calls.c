@@ -57,6 +57,7 @@ void b_hand_out_requests(struct dw_broker *b, struct service *s, int64_t now)
         for (int i = 0; i < HANDLE_LEN; i++)
             address[i] = (uint8_t)(r->handle >> (56 - 8 * i));
         b_hand_to_worker(b, w, now, DW_SLICE(address, sizeof address), &r->body);
+        r->bytes = r->body.bytes;
         dw_frames_free(&r->body); /* the worker has it */
         r->next = w->requests;
         w->requests = r;
@@ -153,6 +154,7 @@ struct request *b_take_request(struct worker *w, struct dw_slice address)
     if (r) {
         *at = r->next;
         w->in_hand--;
+        w->bytes -= r->bytes;
     }
     return r;
 }

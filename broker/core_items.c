@@ -87,6 +87,7 @@ struct lease *b_take_lease(struct dw_broker *b, struct worker *w, struct dw_slic
     if (l) {
         *at = l->next;
         w->in_hand--;
+        w->bytes -= l->bytes;
         (*b->m_leases)--;
     }
     return l;
@@ -168,6 +169,7 @@ void b_deliver(struct dw_broker *b, struct service *s, int64_t mono, dw_time now
         l->fence = item->fence;
         l->delays = item->delays;
         l->asked = item->asked;
+        l->bytes = item->frames.bytes;
         struct worker *w = b_free_worker_of(b, s);
         if (!w) { /* it left meanwhile; the item has not been tried */
             b_give_back(b, s, l, now, false, "");

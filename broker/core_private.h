@@ -39,6 +39,7 @@ struct joined {
 struct request {
     struct request *next;
     uint64_t handle;
+    size_t bytes; /* of the body */
     struct client client;
     uint8_t call[CALL_ECHO_MAX];
     size_t call_len;
@@ -51,6 +52,7 @@ struct request {
 struct lease {
     struct lease *next;
     bool asked;
+    size_t bytes;
     uint8_t id[DW_ID_LEN];
     uint64_t fence;
     int32_t delays;
@@ -63,6 +65,7 @@ struct worker {
     uint8_t version;
     struct service *service;
     uint32_t credit, in_hand;
+    size_t bytes; /* of what is in its hands */
     bool unreachable; /* its connection is gone; the next tick takes it out */
     int64_t heard_at, said_at;
     struct request *requests;

@@ -67,8 +67,8 @@ static bool asks_too_much(const struct client *from, const struct dw_queue_op *o
     return op->kind == DW_QUEUE_ASK && !dw_may_call(from->peer.role, dw_slice_of(op->service));
 }
 
-/* A reply may be long and is read from the disk for whoever asks, as often as one asks: so many at once,
- * and a quarter of them for one client. */
+/* A reply may be long and is read from the disk for whoever asks, as often as one asks: so many at
+ * once, and a quarter of them for one client. */
 static bool reads_too_much(const struct dw_broker *b, const struct client *from)
 {
     size_t most = (size_t)b->config->broker.max_fetches, own = 0;

@@ -26,6 +26,7 @@ void b_hand_to_worker(struct dw_broker *b, struct worker *w, int64_t now, struct
     b_send_frames(b, &w->peer, frames, n);
     dw_free(frames);
     w->said_at = now;
+    w->bytes += body->bytes;
 }
 
 /* A reply to a client: what it sent as its first body frame comes back as the first. */
@@ -102,10 +103,17 @@ void b_to_the_end(struct dw_broker *b, struct worker *w)
     *at = w;
 }
 
+/* Its credit is its own word; that much memory is ours. */
+static uint32_t free_credit(const struct dw_broker *b, const struct worker *w)
+{
+    bool may = !w->unreachable && w->bytes < (size_t)b->config->broker.max_unread_bytes;
+    return may && w->in_hand < w->credit ? w->credit - w->in_hand : 0;
+}
+
 struct worker *b_free_worker_of(struct dw_broker *b, const struct service *s)
 {
     struct worker *w = b->workers;
-    while (w && (w->service != s || w->unreachable || w->in_hand >= w->credit))
+    while (w && (w->service != s || !free_credit(b, w)))
         w = w->next;
     return w;
 }
@@ -114,8 +122,8 @@ uint32_t b_free_credit(struct dw_broker *b, const struct service *s)
 {
     uint32_t credit = 0;
     for (struct worker *w = b->workers; w; w = w->next)
-        if (w->service == s && !w->unreachable)
-            credit += w->credit - w->in_hand;
+        if (w->service == s)
+            credit += free_credit(b, w);
     return credit;
 }
 

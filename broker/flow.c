@@ -1,5 +1,5 @@
-/* The names below are libzmq's view of the network; see flow.h.  Their prototypes are those of POSIX,
- * which <sys/socket.h> does not have under _GNU_SOURCE. */
+/* The names below are libzmq's view of the network; see flow.h.  Their prototypes are those of
+ * POSIX, which <sys/socket.h> does not have under _GNU_SOURCE. */
 #undef _GNU_SOURCE
 #define _DEFAULT_SOURCE
 
@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 enum {
-    SPARE = 128,        /* descriptors for all that is no connection */
+    SPARE = 128,         /* descriptors for all that is no connection */
     BATCH = 1024 * 1024, /* read by libzmq and not yet looked at */
 };
 
@@ -51,7 +51,7 @@ void dw_flow_open(size_t connections, int64_t message, int64_t unread)
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && room + SPARE > files.rlim_cur)
         room = files.rlim_cur > 2 * SPARE ? files.rlim_cur - SPARE : SPARE;
     flow.most_in = message + BATCH;
-    flow.most_unread = unread;
+    flow.most_unread = unread + 2 * message; /* one that goes beyond, and one that was asked for */
     flow.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (flow.fd < 0)
         abort();
@@ -179,7 +179,8 @@ bool dw_flow_queued(int fd, size_t bytes)
     struct counted *c = known(fd);
     if (!c)
         return true;
-    /* What went out has more in it than what was given: names of commands, encryption, heartbeats. */
+    /* What went out has more in it than what was given: names of commands, encryption, heartbeats.
+     */
     int64_t out = c->out;
     if (c->queued < out)
         c->queued = out;

@@ -1,10 +1,10 @@
 /* flow.h - how much comes in and goes out on each connection.  Source: flow.c
  *
- * libzmq keeps a message until its last frame is there, however many there are and however long that
- * takes, and what a peer does not read by number of messages, however large.  No option of it bounds
- * these in bytes, and no event tells of them.  So they are counted below it: this program defines the
- * four functions by which libzmq talks to a connection (accept, accept4, recv, send), and the dynamic
- * linker gives it ours.  dw_flow_seen() tells at the start whether it does.
+ * libzmq keeps a message until its last frame is there, however many there are and however long
+ * that takes, and what a peer does not read by number of messages, however large.  No option of it
+ * bounds these in bytes, and no event tells of them.  So they are counted below it: this program
+ * defines the four functions by which libzmq talks to a connection (accept, accept4, recv, send),
+ * and the dynamic linker gives it ours.  dw_flow_seen() tells at the start whether it does.
  *
  * Of all but dw_flow_open() only the thread that reads the sockets may make use. */
 #ifndef DW_FLOW_H
@@ -29,11 +29,12 @@ uint64_t dw_flow_connection(int fd);
 
 /* A whole message of this connection was read. */
 void dw_flow_delivered(int fd);
-/* So many bytes were given to libzmq for it.  False: too much waits for a peer that does not read. */
+/* So many bytes were given to libzmq for it.  False: too much waits for a peer that does not read.
+ */
 bool dw_flow_queued(int fd, size_t bytes);
 
-/* Begin notes what has come so far.  When after it nothing was left to be read, or so many messages were
- * read that each connection had its turn, end tells whose bytes are no message. */
+/* Begin notes what has come so far.  When after it nothing was left to be read, or so many messages
+ * were read that each connection had its turn, end tells whose bytes are no message. */
 void dw_flow_begin(void);
 bool dw_flow_begun(void);
 size_t dw_flow_turns(void); /* as many as there may be connections */

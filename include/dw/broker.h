@@ -15,8 +15,8 @@
 
 #include "dw/queue.h"
 
-/* Who said it: socket and routing id, and what its key says about it.  A routing id is the peer's own
- * choice; two connections with one id, one after the other, are told apart by their number. */
+/* Who said it: socket and routing id, and what its key says about it.  A routing id is the peer's
+ * own choice; two connections with one id, one after the other, are told apart by their number. */
 struct dw_peer {
     uint64_t connection;
     int fd; /* for who carries the messages */
@@ -69,8 +69,8 @@ struct dw_act *dw_broker_acts(struct dw_broker *broker);
 /* May this role call that service, and may it serve it?  Unknown roles may nothing. */
 bool dw_may_call(const char *role, struct dw_slice service);
 bool dw_may_serve(const char *role, struct dw_slice service);
-/* The two as a short list of words, for counters: a role of the table, "worker" or "other"; a service of
- * the table or "other".  Nothing that a peer made up. */
+/* The two as a short list of words, for counters: a role of the table, "worker" or "other"; a
+ * service of the table or "other".  Nothing that a peer made up. */
 const char *dw_role_word(const char *role);
 const char *dw_service_word(struct dw_slice service);
 /* A program of somebody else's: "client", "worker:SERVICE". */

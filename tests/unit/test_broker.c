@@ -362,6 +362,29 @@ TEST(a_worker_gets_no_more_than_its_credit)
     assert_int_equal(f->count, 2);
 }
 
+TEST(a_worker_gets_no_more_bytes_than_one_peer_may_have_whatever_its_credit)
+{
+    struct fixture *f = *state;
+    enum { SIZE = 1024 * 1024 };
+    f->config.broker.max_unread_bytes = 2 * SIZE;
+    char *bytes = calloc(1, SIZE);
+    struct dw_slice frames[] = {dw_slice_of(""), dw_slice_of("MDPC01"), dw_slice_of("case.public"),
+                                dw_slice_of("call-001"), DW_SLICE(bytes, SIZE)};
+    ready(f, "w1", "case.public", "99999");
+    forget_sent(f);
+    for (int i = 0; i < 5; i++)
+        say_slices(f, "web1", "web", frames, DW_COUNT(frames));
+    assert_int_equal(f->count, 2); /* both to the worker */
+    struct dw_mdp_message m;
+    const char *why;
+    dw_mdp_parse(f->sent[0].frames.items, f->sent[0].frames.count, &m, &why);
+    struct dw_slice reply[] = {DW_SLICE("", 0), dw_slice_of("MDPW01"),   dw_slice_of("\3"), m.address,
+                               DW_SLICE("", 0), dw_slice_of("call-001"), dw_slice_of("200")};
+    say_slices(f, "w1", "case", reply, DW_COUNT(reply));
+    assert_int_equal(f->count, 4); /* the reply, and the next one */
+    free(bytes);
+}
+
 TEST(roles_may_only_what_the_table_says)
 {
     static const struct {
@@ -1093,7 +1116,8 @@ RUN(T(a_request_reaches_a_worker_and_its_reply_comes_back),
     T(small_requests_of_many_names_do_not_wait_in_any_number),
     T(what_waits_for_the_disk_is_bounded), T(replies_are_read_for_few_at_once),
     T(names_that_nobody_serves_are_forgotten),
-    T(a_worker_gets_no_more_than_its_credit), T(roles_may_only_what_the_table_says),
+    T(a_worker_gets_no_more_than_its_credit),
+    T(a_worker_gets_no_more_bytes_than_one_peer_may_have_whatever_its_credit), T(roles_may_only_what_the_table_says),
     T(who_asks_for_what_it_may_not_or_breaks_the_protocol_is_cut),
     T(a_routing_id_alone_makes_nobody_a_worker),
     T(refusals_are_counted_by_role_and_service),
