@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import socket
 import statistics
 import subprocess
 import sys
@@ -94,13 +95,15 @@ class Named(Worker):
 
 
 class Hostile(unittest.TestCase):
+    settings = ()
+
     @classmethod
     def setUpClass(cls):
         own, guests = free_ports(2)
         cls.tcp = f"tcp://127.0.0.1:{own}"
         cls.here = Installation(f"broker.bind={cls.tcp}", f"broker.guests=tcp://127.0.0.1:{guests}",
                                 "broker.heartbeat_ms=500", "broker.liveness=20", "broker.ban_seconds=1",
-                                "broker.handshake_ms=10000", f"broker.max_unread_bytes={UNREAD}")
+                                "broker.handshake_ms=10000", f"broker.max_unread_bytes={UNREAD}", *cls.settings)
         cls.addClassCleanup(cls.here.__exit__, None, None, None)
         cls.keys = {name: cls.given(name, role) for name, role in (
             ("honest", "client"), ("work", "worker:work"), ("echo", "worker:echo"), ("client", "client"),
@@ -261,6 +264,30 @@ class Hostile(unittest.TestCase):
         self.assertGreater(told["put"], 0)
 
 
+class FewConnections(Hostile):
+    MOST, SPARE = 50, 160  # connections; descriptors for all else
+    settings = (f"broker.max_connections={MOST}",)
+
+    def test_no_more_connections_than_the_limit(self):
+        """Who is in stays in; others get in when somebody left."""
+        host, port = self.tcp[len("tcp://"):].split(":")
+        held = [socket.create_connection((host, int(port)), 10) for _ in range(8 * self.MOST)]
+        try:
+            for s in held[-self.MOST:]:
+                self.assertEqual(s.recv(1), b"", "closed at once")
+            self.assertLessEqual(len(os.listdir(f"/proc/{self.here.pid_of('broker')}/fd")), self.MOST + self.SPARE)
+            so_far = len(self.honest.taken)
+            wait_until(30, lambda: self.honest.error or len(self.honest.taken) > so_far + 20, "they are served")
+        finally:
+            for s in held:
+                s.close()
+        wait_until(30, self.gets_in, "another gets in")
+
+    def gets_in(self):
+        with Peer(*self.keys["client"]) as peer:
+            return peer.gets_in()
+
+
 class DeliberateBug(Hostile):
     """Only this: without the watch on what comes in, memory passes its limit, and that is seen."""
 
@@ -276,6 +303,7 @@ class DeliberateBug(Hostile):
 
 def load_tests(loader, _, __):
     tests = unittest.TestSuite(loader.loadTestsFromTestCase(Hostile))
+    tests.addTest(FewConnections("test_no_more_connections_than_the_limit"))
     tests.addTest(DeliberateBug("test_messages_without_end"))
     return tests
 
