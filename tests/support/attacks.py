@@ -17,7 +17,7 @@ import time
 
 import zmq
 
-from peer import CLIENT, WORKER, Peer
+from peer import CLIENT, WORKER
 from zmtp import Raw, Refused, framed, greeting, open_socket
 
 READY, REQUEST, REPLY, HEARTBEAT = (bytes([n]) for n in range(1, 5))
