@@ -19,6 +19,13 @@ foreach(name IN ITEMS mongodb crash_mongodb canaries_mongodb)
                        ENVIRONMENT "DENGWEN_BIN=${CMAKE_BINARY_DIR}/bin")
 endforeach()
 set_tests_properties(flow/crash_mongodb flow/canaries_mongodb PROPERTIES TIMEOUT 600 RUN_SERIAL ON)
+# Two tests of one file, side by side.
+foreach(name IN ITEMS one_is_away one_never_comes_back)
+  add_test(NAME flow/brokers-${name} COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/flow/brokers.py
+                                             TwoBrokers.test_${name})
+  set_tests_properties(flow/brokers-${name} PROPERTIES LABELS flow TIMEOUT 300
+                       ENVIRONMENT "DENGWEN_BIN=${CMAKE_BINARY_DIR}/bin")
+endforeach()
 # The same promises with the cases in MongoDB.
 foreach(name IN ITEMS main_job retries clocks several)
   add_test(NAME flow/${name}-mongodb COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/support/mongodb.sh run /usr/bin/python3

@@ -116,6 +116,15 @@ class TwoBrokers(unittest.TestCase):
         # It comes back with what it had.
         self.here.start("broker", wait=False)
         self.references(in_first + in_second)
+
+        # One that is there and does not answer: the filing may be in both queues, and is one case.
+        for process in self.processes:
+            process.send_signal(signal.SIGSTOP)
+        halted = self.file_until_taken()
+        for process in self.processes:
+            process.send_signal(signal.SIGCONT)
+        wait_until(30, lambda: self.second_stats(), "it answers again")
+        self.references(in_first + in_second + [halted])
         self.kill_second()
         self.citizen.follow(self.file_until_taken(), 60)
 
