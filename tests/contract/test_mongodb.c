@@ -682,6 +682,39 @@ TEST(an_index_that_was_lost_is_made_again)
     assert_int_equal(count, 1);
 }
 
+static bool takes_a_case_without_anything(struct fixture *f)
+{
+    struct mongo_call call;
+    bson_t doc = BSON_INITIALIZER;
+    assert_true(mongo_begin(f->store->self, &call));
+    mongoc_collection_t *c = mongo_collection(&call, "cases");
+    bool taken = mongoc_collection_insert_one(c, &doc, NULL, NULL, NULL);
+    mongoc_collection_destroy(c);
+    mongo_end(&call);
+    return taken;
+}
+
+TEST(a_validator_that_was_lost_is_set_again)
+{
+    struct fixture *f = *state;
+    struct mongo_call call;
+    struct dw_error err;
+    int from, to;
+    assert_false(takes_a_case_without_anything(f));
+    /* Where it is as it should be nobody asks for what only an administrator may do. */
+    bson_t *none = BCON_NEW("collMod", BCON_UTF8("cases"), "validator", "{", "}");
+    fail_next(f, "collMod", 1, "errorCode", 13);
+    assert_int_equal(dw_store_make(f->uri, &f->config, NULL, &from, &to, &err), DW_OK);
+    assert_true(mongo_begin(f->store->self, &call));
+    assert_false(mongoc_client_command_simple(call.client, call.mongo->database, none, NULL, NULL, NULL));
+    assert_true(mongoc_client_command_simple(call.client, call.mongo->database, none, NULL, NULL, NULL));
+    mongo_end(&call);
+    bson_destroy(none);
+    assert_true(takes_a_case_without_anything(f));
+    assert_int_equal(dw_store_make(f->uri, &f->config, NULL, &from, &to, &err), DW_OK);
+    assert_false(takes_a_case_without_anything(f));
+}
+
 TEST(a_newer_schema_is_refused_and_a_missing_one_named)
 {
     struct fixture *f = *state;
@@ -710,4 +743,5 @@ RUN(cmocka_unit_test_setup_teardown(every_query_is_answered_by_an_index_in_its_o
     cmocka_unit_test_setup_teardown(a_store_of_version_1_is_refused_until_it_is_brought_up_to_date, setup,
                                     teardown),
     cmocka_unit_test_setup_teardown(an_index_that_was_lost_is_made_again, setup, teardown),
+    cmocka_unit_test_setup_teardown(a_validator_that_was_lost_is_set_again, setup, teardown),
     cmocka_unit_test_setup_teardown(a_newer_schema_is_refused_and_a_missing_one_named, setup, teardown))

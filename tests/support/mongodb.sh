@@ -2,8 +2,8 @@
 # mongodb.sh start DIR [PORT [standalone|auth]]   a server that speaks MongoDB's protocol on
 #                               127.0.0.1:PORT (27117), a replica set of one unless told otherwise;
 #                               prints which one it is.  auth: only for users it knows
-# mongodb.sh user DIR NAME      makes a user who may read and write everything, before auth is asked;
-#                               the password is read from standard input
+# mongodb.sh user DIR NAME DATABASE   makes a user who may read and write that one, before auth is
+#                               asked; the password is read from standard input
 # mongodb.sh uri DIR            where it is: mongodb://...
 # mongodb.sh stop|kill DIR      the second with -9
 # mongodb.sh run COMMAND...     with DENGWEN_TEST_MONGODB=mongodb://... while the command runs
@@ -89,18 +89,18 @@ start() {
 }
 
 make_user() {
-    local dir=$1 name=$2 password
+    local dir=$1 name=$2 database=$3 password
     read -r password
     if command -v mongod >/dev/null; then
-        NAME=$name PASSWORD=$password mongosh --quiet "$(cat "$dir/uri")" --eval \
+        NAME=$name PASSWORD=$password DATABASE=$database mongosh --quiet "$(cat "$dir/uri")" --eval \
             "db.getSiblingDB('admin').createUser({user: process.env.NAME, pwd: process.env.PASSWORD,
-                                                  roles: ['readWriteAnyDatabase', 'dbAdminAnyDatabase']})"
+                roles: [{role: 'readWrite', db: process.env.DATABASE}]})"
     else
-        NAME=$name PASSWORD=$password "$venv/bin/python" -c "
+        NAME=$name PASSWORD=$password DATABASE=$database "$venv/bin/python" -c "
 import os, sys, pymongo
 pymongo.MongoClient(sys.argv[1]).admin.command(
     'createUser', os.environ['NAME'], pwd=os.environ['PASSWORD'],
-    roles=['readWriteAnyDatabase', 'dbAdminAnyDatabase'])" "$(cat "$dir/uri")"
+    roles=[{'role': 'readWrite', 'db': os.environ['DATABASE']}])" "$(cat "$dir/uri")"
     fi
 }
 
@@ -121,7 +121,7 @@ run() {
 
 case "${1:-} ${2:-}" in
 "start "?*) start "${@:2}" ;;
-"user "?*) make_user "$2" "${3:?NAME}" ;;
+"user "?*) make_user "$2" "${3:?NAME}" "${4:?DATABASE}" ;;
 "uri "?*) cat "$2/uri" ;;
 "stop "?*) stop_process "$2" mongodb 20 ;;
 "kill "?*) kill -KILL "$(cut -d " " -f 1 "$2/mongodb.pid")" ;;

@@ -112,6 +112,28 @@ static enum dw_result check_topology(struct mongo_call *call, struct dw_error *e
 
 /* ---- making ---- */
 
+/* To change a validator wants the role dbAdmin, which a case worker need not have. */
+static bool has_validator(mongoc_database_t *db, size_t i, const bson_t *validator)
+{
+    const bson_t *found;
+    bson_iter_t at, inner;
+    bson_t theirs;
+    uint32_t len;
+    const uint8_t *bytes;
+    bool same = false;
+    bson_t *opts = BCON_NEW("filter", "{", "name", BCON_UTF8(collections[i].name), "}");
+    mongoc_cursor_t *cursor = mongoc_database_find_collections_with_opts(db, opts);
+    if (mongoc_cursor_next(cursor, &found) && bson_iter_init(&at, found) &&
+        bson_iter_find_descendant(&at, "options.validator", &inner) &&
+        BSON_ITER_HOLDS_DOCUMENT(&inner)) {
+        bson_iter_document(&inner, &len, &bytes);
+        same = bson_init_static(&theirs, bytes, len) && bson_equal(&theirs, validator);
+    }
+    mongoc_cursor_destroy(cursor);
+    bson_destroy(opts);
+    return same;
+}
+
 /* A collection that is there already gets the validator of today. */
 static bool set_validator(mongoc_database_t *db, size_t i, const bson_t *validator,
                           bson_error_t *error)
@@ -137,7 +159,8 @@ static bool make_collection(mongoc_database_t *db, size_t i, bson_error_t *error
         mongoc_database_create_collection(db, collections[i].name, &opts, error);
     bool good = c != NULL;
     if (!good && error->code == NAMESPACE_EXISTS)
-        good = !validator || set_validator(db, i, validator, error);
+        good = !validator || has_validator(db, i, validator) ||
+               set_validator(db, i, validator, error);
     if (c)
         mongoc_collection_destroy(c);
     if (validator)
