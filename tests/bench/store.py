@@ -91,6 +91,8 @@ def drained(here, count):
         items, now = here.queue_stats()["items"], time.monotonic()
         if items < count and began is None:
             began, first = now, items
+        if items == 0 and first < count / 2:
+            raise AssertionError(f"{count} filings are too few: they were gone before one could look")
         if items == 0:
             return first / max(now - began, 1e-3)
         time.sleep(0.05)

@@ -196,7 +196,7 @@ static inline bool run_with_fault(struct fixture *f, CMUnitTestFunction test, en
 /* Each of the first, which are of all kinds, then ever fewer of what repeats itself. */
 static inline int next_call(int n)
 {
-    return n < 9 ? 1 : n / 2;
+    return n < 7 ? 1 : n;
 }
 
 static inline void run_with_faults(void **state)

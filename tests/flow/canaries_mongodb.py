@@ -14,7 +14,7 @@ import canaries  # noqa: E402
 from canary import files_below, in_file  # noqa: E402
 from mongo_server import Server  # noqa: E402
 
-canaries.FILINGS = int(os.environ.get("DW_FILINGS", 150))
+canaries.FILINGS = int(os.environ.get("DW_FILINGS", 100))
 canaries.WORKED_ON = 20
 canaries.CARRIERS = ("casework",)  # the only one that knows where cases are
 
@@ -30,7 +30,10 @@ class Nowhere(canaries.Nowhere):
         return [self.here.folder, self.server.folder]
 
     def nowhere(self, when):
-        """Killed, so that its journal is still there and no file changes meanwhile."""
+        """Killed, so that its journal is still there and no file changes meanwhile.  What waits has not
+        come to it yet."""
+        if "casework" not in self.here.processes:
+            return
         self.server.kill()
         super().nowhere(when)
         self.server.start()

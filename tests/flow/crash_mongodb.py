@@ -81,6 +81,7 @@ class Campaign(AtServer, crash_campaign.Campaign):
 
 class DeliberateBugs(AtServer, crash_campaign.DeliberateBugs):
     test_acknowledged_before_commit = None  # a bug of the queue
+    test_without_a_bug = None               # which the campaign is
 
 
 if __name__ == "__main__":
