@@ -1,7 +1,7 @@
 # Real processes, real peers; each file makes an installation of its own below /tmp.
 foreach(name IN ITEMS main_job retries bad_days clocks bad_filings bad_files bad_requests bad_commands
                       notices staff keyd strangers openapi states several counters moving audit keys
-                      peers nginx broker_kills hostile queue_watch brokers crash_campaign canaries)
+                      peers nginx broker_kills hostile queue_watch crash_campaign canaries)
   add_test(NAME flow/${name} COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/flow/${name}.py)
   set_tests_properties(flow/${name} PROPERTIES LABELS flow TIMEOUT 300
                        ENVIRONMENT "DENGWEN_BIN=${CMAKE_BINARY_DIR}/bin")
