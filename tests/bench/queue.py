@@ -285,6 +285,11 @@ def print_backlog(found):
 PARTS = {"compare": (compare, print_compare), "cycle": (cycle, print_cycle), "backlog": (backlog, print_backlog)}
 
 
+def end(*_):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would end what ends the servers
+    sys.exit(1)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--part", action="append", choices=PARTS, help="only this one; may be given again")
@@ -294,7 +299,7 @@ def main():
     parser.add_argument("--nice", type=int, default=0, help="below 0: go before others on the machine")
     parser.add_argument("--json", metavar="FILE", help="all figures")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGTERM, end)
     found = {"machine": machine(pin())}
     if options.nice:
         prefer(os.getpid(), options.nice)
