@@ -37,8 +37,8 @@ class Server:
         self.start(*how)
 
     def script(self, verb, *more, text=""):
-        subprocess.run([*self.before, f"{SOURCE}/tests/support/mongodb.sh", verb, self.folder, *map(str, more)],
-                       check=True, input=text, text=True, stdout=subprocess.DEVNULL)
+        words = [f"{SOURCE}/tests/support/mongodb.sh", verb, self.folder, *map(str, more)]
+        subprocess.run([*self.before, *words], check=True, input=text, text=True, stdout=subprocess.DEVNULL)
 
     def start(self, *how):
         self.script("start", self.port, *how)
