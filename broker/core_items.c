@@ -7,11 +7,18 @@
 #include <stdio.h>
 #include <string.h>
 
+/* A delayed item whose time is farther away than any delay: the clock was set back. */
+static bool is_due(const struct dw_broker *b, const struct service *s, dw_time now)
+{
+    return s->next_at &&
+           (s->next_at <= now || s->next_at - now > b->config->queue.backoff_max_ms);
+}
+
 void b_claim(struct dw_broker *b, struct service *s, int64_t mono, dw_time now)
 {
     if (b->draining || s->claiming || mono < s->claim_after)
         return;
-    if (!s->maybe_ready && !(s->next_at && s->next_at <= now))
+    if (!s->maybe_ready && !is_due(b, s, now))
         return;
     uint32_t credit = b_free_credit(b, s);
     if (!credit)

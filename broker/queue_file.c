@@ -92,6 +92,8 @@ const char *const q_sql[Q_COUNT] = {
                   " SELECT day FROM items WHERE handle = ?1 AND state = 3 AND " KEYED " LIMIT 1",
     [Q_WAKE] = "UPDATE items SET state = 0 WHERE seq IN (SELECT seq FROM items"
                " WHERE state = 2 AND next_at <= ?1 ORDER BY next_at LIMIT ?2)",
+    [Q_WAKE_FAR] = "UPDATE items SET state = 0 WHERE seq IN (SELECT seq FROM items"
+                   " WHERE state = 2 AND next_at > ?1 ORDER BY next_at LIMIT ?2)",
     [Q_NEXT] = "SELECT seq, id, fence, attempts, delays, body, origin FROM items"
                " WHERE state = 0 AND service = ?1 AND (expires = 0 OR expires > ?3)"
                " ORDER BY class, seq LIMIT ?2",

@@ -272,13 +272,21 @@ static void do_pending(struct dw_queue *q, struct dw_queue_op *op)
     sqlite3_reset(s);
 }
 
-static void do_claim(struct dw_queue *q, struct dw_queue_op *op)
+static void wake(struct dw_queue *q, enum statement which, dw_time mark)
 {
-    sqlite3_stmt *s = q_use(q, Q_WAKE);
-    q_number(s, 1, op->now);
+    sqlite3_stmt *s = q_use(q, which);
+    q_number(s, 1, mark);
     q_number(s, 2, WAKE_MAX);
     q_run(q, s);
     q_moved(q, DELAYED, READY, sqlite3_changes(q->db));
+}
+
+static void do_claim(struct dw_queue *q, struct dw_queue_op *op)
+{
+    sqlite3_stmt *s;
+    wake(q, Q_WAKE, op->now);
+    /* Nothing is delayed for longer: since then the clock was set back. */
+    wake(q, Q_WAKE_FAR, op->now + q->config->queue.backoff_max_ms);
     op->items = dw_alloc(op->n * sizeof *op->items);
     int64_t *rows = dw_alloc(op->n * sizeof *rows);
     s = q_use(q, Q_NEXT);

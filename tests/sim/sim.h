@@ -23,7 +23,7 @@ enum {
     JOBS = 4,
     CALLS = 64,         /* of all callers, of one seed */
     FAULTS_MS = 25000,  /* then faults end */
-    DRAIN_MS = 1800000, /* and all must be done so much later */
+    DRAIN_MS = 900000, /* and all must be done so much later, wherever the clock was set */
     TICK_MS = 250,
     LINES = 40, /* of the trace, kept for a failure */
     BAD = 4, /* of the first so many the statutory ones may be bad: dead letters take room for ever */

@@ -95,6 +95,23 @@ TEST(a_delayed_item_comes_back_at_its_time)
     dw_queue_op_free(op);
 }
 
+TEST(a_clock_that_was_set_back_delays_nothing)
+{
+    struct fixture *f = *state;
+    const dw_time back = NOW - 86400000;
+    put(f, 1, "body");
+    struct dw_queue_op *op = claim(f, 1, NOW);
+    finish(f, DW_QUEUE_LATER, &op->items[0], true, NOW + 5000);
+    dw_queue_op_free(op);
+    op = claim(f, 1, back);
+    assert_int_equal(op->items_count, 1);
+    finish(f, DW_QUEUE_LATER, &op->items[0], true, back + f->config.queue.backoff_max_ms);
+    dw_queue_op_free(op);
+    op = claim(f, 1, back); /* the longest delay is one */
+    assert_int_equal(op->items_count, 0);
+    dw_queue_op_free(op);
+}
+
 TEST(counted_attempts_end_in_a_dead_letter_and_uncounted_ones_do_not)
 {
     struct fixture *f = *state;
@@ -730,6 +747,7 @@ RUN(T(what_was_put_is_claimed_in_order_with_its_frames),
     T(the_same_key_with_another_payload_is_refused_even_after_the_item_is_done),
     T(pending_finds_an_item_until_it_is_done), T(a_stale_fence_finishes_nothing),
     T(a_delayed_item_comes_back_at_its_time),
+    T(a_clock_that_was_set_back_delays_nothing),
     T(counted_attempts_end_in_a_dead_letter_and_uncounted_ones_do_not),
     T(dead_letters_can_be_shown_revived_and_dropped),
     T(parts_are_invisible_until_closed_and_readable_under_the_lease),
