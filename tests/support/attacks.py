@@ -22,18 +22,21 @@ from zmtp import Raw, Refused, framed, greeting, open_socket
 
 READY, REQUEST, REPLY, HEARTBEAT = (bytes([n]) for n in range(1, 5))
 GONE = (OSError, Refused)
+PATIENCE = 60  # seconds
 
 
 class Attack:
     def __init__(self, seconds, given):
         self.end = time.monotonic() + seconds
         self.told = collections.Counter()
-        self.given = given
+        self.wants = []
         for name, value in given.items():
             setattr(self, name, value.encode() if name in ("server", "secret", "other", "service") else value)
 
     def goes_on(self):
-        return time.monotonic() < self.end
+        """Until its time is over, and what is to happen to it has happened."""
+        over = time.monotonic() - self.end
+        return over < 0 or (over < PATIENCE and any(not self.told[what] for what in self.wants))
 
     def peer(self, secret=None, **more):
         """In, or counted as barred: None."""
