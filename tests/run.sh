@@ -21,8 +21,9 @@ usage: tests/run.sh [--long] [--bench] [--fuzz SECONDS] [--coverage] [--only REG
 
 Installs the packages of conf/packages, builds with sanitizers, and runs
   unit, contract   with address+undefined, and with thread sanitizer
-  sim, crash       with address+undefined
-  flow, e2e        with address+undefined; those labelled release as well, in the release build
+  sim, crash       with address+undefined, a tenth of the seeds
+  flow, e2e        with address+undefined
+  sim              all of its seeds in the release build (label release)
   scripts          shellcheck reads all of them
 
   --long         long campaigns too (label long), with address+undefined
@@ -190,12 +191,12 @@ main() {
         row "build $variant" build_variant "$variant"
     done
     row "asan: unit, contract" run_tests asan unit "$jobs" -L '^(unit|contract)$' -LE '^long$' $none
-    row "asan: sim, crash" run_tests asan sim 1 -L '^(sim|crash)$' -LE '^long$' $none
+    row "asan: sim, crash" run_tests asan sim "$jobs" -L '^(sim|crash)$' -LE '^long$' $none
     row "tsan: unit, contract" run_tests tsan unit "$jobs" -L '^(unit|contract)$' \
         -LE '^(long|one-thread)$' $none
     row "asan: flow" run_tests asan flow "$jobs" -L '^flow$' -LE '^(long|release)$' $none
     row "asan: e2e" run_tests asan e2e 1 -L '^e2e$' -LE '^(long|release)$' $none
-    row "release: flow, e2e" run_tests release flow 1 -L '^release$' -LE '^long$' --no-tests=ignore
+    row "release: sim" run_tests release sim 1 -L '^release$' -LE '^long$' --no-tests=ignore
     if [ "$long" = yes ]; then
         row "asan: long" run_tests asan long 1 -L '^long$' $none
     fi
