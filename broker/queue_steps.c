@@ -274,6 +274,8 @@ static void do_pending(struct dw_queue *q, struct dw_queue_op *op)
 
 static void wake(struct dw_queue *q, enum statement which, dw_time mark)
 {
+    if (DW_BUG("later-is-never"))
+        return;
     sqlite3_stmt *s = q_use(q, which);
     q_number(s, 1, mark);
     q_number(s, 2, WAKE_MAX);
@@ -418,7 +420,7 @@ void q_later(struct dw_queue *q, struct dw_queue_op *op, bool never)
     q_blob(s, 1, op->id, DW_ID_LEN);
     q_number(s, 2, dead ? DEAD : DELAYED);
     q_number(s, 3, !dead && !op->counted);
-    q_number(s, 4, DW_BUG("later-is-never") ? INT64_MAX : op->at);
+    q_number(s, 4, op->at);
     sqlite3_bind_text(s, 5, op->reason, -1, SQLITE_STATIC);
     struct key key = {.service = ""};
     while (q_step(q, s) == SQLITE_ROW)
