@@ -194,8 +194,7 @@ main() {
     row "asan: sim, crash" run_tests asan sim "$jobs" -L '^(sim|crash)$' -LE '^long$' $none
     row "tsan: unit, contract" run_tests tsan unit "$jobs" -L '^(unit|contract)$' \
         -LE '^(long|one-thread)$' $none
-    # Processes of these tests wait for each other most of the time.
-    row "asan: flow" run_tests asan flow "$((2 * jobs))" -L '^flow$' -LE '^(long|release)$' $none
+    row "asan: flow" run_tests asan flow "$jobs" -L '^flow$' -LE '^(long|release)$' $none
     row "asan: e2e" run_tests asan e2e 1 -L '^e2e$' -LE '^(long|release)$' $none
     row "release: sim" run_tests release sim 1 -L '^release$' -LE '^long$' --no-tests=ignore
     if [ "$long" = yes ]; then

@@ -10,18 +10,16 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import unittest
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from installation import free_ports  # noqa: E402
+
 BIN = os.environ["DENGWEN_BIN"]
 EXPECTED = ["keyd", "broker", "case", "notify", "desk", "web"]
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class Ops(unittest.TestCase):
@@ -30,7 +28,7 @@ class Ops(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.folder)
         self.started = []
         self.addCleanup(self.end_all)
-        self.configure(free_port())
+        self.configure(free_ports(1)[0])
 
     def configure(self, port, stale=10, host="127.0.0.1"):
         self.port = port
@@ -102,7 +100,7 @@ class Ops(unittest.TestCase):
                          {"ready": True, "parts": {name: {"ready": True} for name in EXPECTED}})
 
     def test_silence_is_noticed(self):
-        self.configure(free_port(), stale=1)
+        self.configure(free_ports(1)[0], stale=1)
         self.start_and_wait()
         self.say_all_ready()
         self.until(lambda: self.ask("/readyz")[0] == 200)

@@ -10,6 +10,7 @@ DENGWEN_TEST_MONGODB  mongodb://HOST/?OPTIONS: cases are kept there (tests/suppo
 KEEP=1                the folder stays when a test fails
 """
 import datetime
+import fcntl
 import http.client
 import json
 import os
@@ -29,31 +30,41 @@ SHANGHAI = datetime.timezone(datetime.timedelta(hours=8))
 PARTS = ("keyd", "broker", "casework", "notify", "desk", "web", "ops")
 
 
+PORTS = range(10000, 30000)  # below those that connections get by themselves
+locks = []  # of the ports that this process has taken, until it ends
+
+
+def take_port(port):
+    """False when somebody listens there, or another test has taken it and may listen later."""
+    folder = os.path.join(tempfile.gettempdir(), "dengwen-ports")
+    os.makedirs(folder, exist_ok=True)
+    lock = os.open(f"{folder}/{port}", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", port))
+    except OSError:
+        os.close(lock)
+        return False
+    locks.append(lock)
+    return True
+
+
 def free_ports(count):
-    """All at once, so that no two of them are the same."""
-    sockets = [socket.socket() for _ in range(count)]
-    for s in sockets:
-        s.bind(("127.0.0.1", 0))
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
+    ports = []
+    while len(ports) < count:
+        port = random.choice(PORTS)
+        if take_port(port):
+            ports.append(port)
     return ports
 
 
 def free_ports_in_a_row(count):
-    """The first of them; below those that connections get by themselves."""
+    """The first of them."""
     while True:
-        first = random.randrange(10000, 30000)
-        sockets = [socket.socket() for _ in range(count)]
-        try:
-            for i, s in enumerate(sockets):
-                s.bind(("127.0.0.1", first + i))
+        first = random.choice(PORTS[:-count])
+        if all(take_port(first + i) for i in range(count)):
             return first
-        except OSError:
-            continue
-        finally:
-            for s in sockets:
-                s.close()
 
 
 def wait_until(seconds, ready, what):
