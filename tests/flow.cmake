@@ -7,8 +7,7 @@ foreach(name IN ITEMS main_job retries bad_days clocks bad_filings bad_files bad
                        ENVIRONMENT "DENGWEN_BIN=${CMAKE_BINARY_DIR}/bin")
 endforeach()
 # These want the machine for themselves.
-set_tests_properties(flow/crash_campaign flow/hostile PROPERTIES TIMEOUT 900 RUN_SERIAL ON)
-set_tests_properties(flow/canaries PROPERTIES TIMEOUT 900)
+set_tests_properties(flow/crash_campaign flow/canaries flow/hostile PROPERTIES TIMEOUT 900 RUN_SERIAL ON)
 # The same, longer.
 add_test(NAME flow/broker_kills-long COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/flow/broker_kills.py)
 set_tests_properties(flow/broker_kills-long PROPERTIES LABELS long TIMEOUT 1800 RUN_SERIAL ON
@@ -19,7 +18,7 @@ foreach(name IN ITEMS mongodb crash_mongodb canaries_mongodb)
   set_tests_properties(flow/${name} PROPERTIES LABELS flow TIMEOUT 300
                        ENVIRONMENT "DENGWEN_BIN=${CMAKE_BINARY_DIR}/bin")
 endforeach()
-set_tests_properties(flow/crash_mongodb flow/canaries_mongodb PROPERTIES TIMEOUT 600)
+set_tests_properties(flow/crash_mongodb flow/canaries_mongodb PROPERTIES TIMEOUT 900 RUN_SERIAL ON)
 # Two tests of one file, side by side.
 foreach(name IN ITEMS one_is_away one_never_comes_back)
   add_test(NAME flow/brokers-${name} COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/flow/brokers.py
@@ -35,5 +34,4 @@ foreach(name IN ITEMS main_job retries clocks several)
                        ENVIRONMENT "DENGWEN_BIN=${CMAKE_BINARY_DIR}/bin")
 endforeach()
 # The longest begin first, so that none of them is left alone at the end.
-set_tests_properties(flow/moving flow/counters flow/canaries flow/canaries_mongodb flow/crash_mongodb
-                     flow/bad_days flow/peers PROPERTIES COST 100)
+set_tests_properties(flow/moving flow/counters flow/bad_days flow/peers flow/mongodb PROPERTIES COST 100)
