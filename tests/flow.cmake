@@ -3,7 +3,7 @@ foreach(name IN ITEMS main_job retries bad_days clocks bad_filings bad_files bad
                       notices staff keyd strangers openapi states several counters moving audit keys
                       peers nginx broker_kills hostile queue_watch crash_campaign canaries)
   add_test(NAME flow/${name} COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/flow/${name}.py)
-  set_tests_properties(flow/${name} PROPERTIES LABELS flow TIMEOUT 300
+  set_tests_properties(flow/${name} PROPERTIES LABELS flow TIMEOUT 600
                        ENVIRONMENT "DENGWEN_BIN=${CMAKE_BINARY_DIR}/bin")
 endforeach()
 # These want the machine for themselves.
@@ -15,7 +15,7 @@ set_tests_properties(flow/broker_kills-long PROPERTIES LABELS long TIMEOUT 1800 
 # Servers of their own, which they stop and kill; a missing one is a failure.
 foreach(name IN ITEMS mongodb crash_mongodb canaries_mongodb)
   add_test(NAME flow/${name} COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/flow/${name}.py)
-  set_tests_properties(flow/${name} PROPERTIES LABELS flow TIMEOUT 300
+  set_tests_properties(flow/${name} PROPERTIES LABELS flow TIMEOUT 600
                        ENVIRONMENT "DENGWEN_BIN=${CMAKE_BINARY_DIR}/bin")
 endforeach()
 set_tests_properties(flow/crash_mongodb flow/canaries_mongodb PROPERTIES TIMEOUT 900 RUN_SERIAL ON)
@@ -23,14 +23,14 @@ set_tests_properties(flow/crash_mongodb flow/canaries_mongodb PROPERTIES TIMEOUT
 foreach(name IN ITEMS one_is_away one_never_comes_back)
   add_test(NAME flow/brokers-${name} COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/flow/brokers.py
                                              TwoBrokers.test_${name})
-  set_tests_properties(flow/brokers-${name} PROPERTIES LABELS flow TIMEOUT 300
+  set_tests_properties(flow/brokers-${name} PROPERTIES LABELS flow TIMEOUT 600
                        ENVIRONMENT "DENGWEN_BIN=${CMAKE_BINARY_DIR}/bin")
 endforeach()
 # The same promises with the cases in MongoDB.
 foreach(name IN ITEMS main_job retries clocks several)
   add_test(NAME flow/${name}-mongodb COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/support/mongodb.sh run /usr/bin/python3
                                              ${CMAKE_CURRENT_SOURCE_DIR}/flow/${name}.py)
-  set_tests_properties(flow/${name}-mongodb PROPERTIES LABELS flow TIMEOUT 300
+  set_tests_properties(flow/${name}-mongodb PROPERTIES LABELS flow TIMEOUT 600
                        ENVIRONMENT "DENGWEN_BIN=${CMAKE_BINARY_DIR}/bin")
 endforeach()
 # The longest begin first, so that none of them is left alone at the end.

@@ -12,11 +12,11 @@ foreach(name IN ITEMS store mongodb fold copy)
   set_target_properties(test_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   add_test(NAME contract/${name} COMMAND ${CMAKE_CURRENT_LIST_DIR}/support/mongodb.sh run
                                          $<TARGET_FILE:test_${name}>)
-  set_tests_properties(contract/${name} PROPERTIES LABELS contract TIMEOUT 300)
+  set_tests_properties(contract/${name} PROPERTIES LABELS contract TIMEOUT 600)
 endforeach()
 add_test(NAME contract/store-faults COMMAND ${CMAKE_CURRENT_LIST_DIR}/support/mongodb.sh run
                                             $<TARGET_FILE:test_store> faults)
-set_tests_properties(contract/store-faults PROPERTIES LABELS "contract;one-thread" TIMEOUT 300)
+set_tests_properties(contract/store-faults PROPERTIES LABELS "contract;one-thread" TIMEOUT 600)
 # One thread copies, and the thread sanitizer would make it the longest test of all.
 set_property(TEST contract/copy APPEND PROPERTY LABELS one-thread)
 dw_test(store_sqlite unit dw_store PkgConfig::sqlite3)
