@@ -25,7 +25,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { METRICS_MAX = 384, METRIC_TEXT = 120, TELL_EVERY_MS = 1000 };
+enum { METRICS_MAX = 384, METRIC_TEXT = 120, TELL_EVERY_MS = 1000,
+       LOCK_WAIT_MS = 2000, LOCK_NAP_MS = 20 };
 
 static struct {
     pthread_mutex_t lock;
@@ -144,6 +145,17 @@ static enum dw_level level_named(const char *name)
     return *name == 'e' ? DW_ERROR : *name == 'w' ? DW_WARN : *name == 'd' ? DW_DEBUG : DW_INFO;
 }
 
+/* Of two that are alive the second gives up; one that was killed may take a moment to be gone. */
+static bool take_lock(int fd)
+{
+    for (int waited = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; waited += LOCK_NAP_MS) {
+        if (errno != EWOULDBLOCK || waited >= LOCK_WAIT_MS)
+            return false;
+        usleep(LOCK_NAP_MS * 1000);
+    }
+    return true;
+}
+
 static void open_state(struct dw_process *self)
 {
     struct stat st;
@@ -159,7 +171,7 @@ static void open_state(struct dw_process *self)
         dw_log(DW_ERROR, "process.state", "%s: %s", self->state, strerror(errno));
         exit(DW_EXIT_CONFIG);
     }
-    if (flock(self->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+    if (!take_lock(self->lock_fd)) {
         dw_log(DW_ERROR, "process.locked", "%s is in use by another dengwen-%s", self->state,
                self->name);
         exit(DW_EXIT_RETRY);
