@@ -143,14 +143,14 @@ int main(int argc, char **argv)
     }
     if (strcmp(orders, "parent") == 0)
         have_a_child();
+    if (strcmp(orders, "hang") != 0) /* before the supervisor knows and starts the next */
+        note("ready", (long)getpid());
     if (strcmp(orders, "hang") == 0)
         tell("DENGWEN_READY=0\nSTATUS=thinking about it");
     else if (strcmp(orders, "by-repetition") == 0)
         tell("DENGWEN_READY=1\nSTATUS=said before");
     else
         tell("READY=1\nSTATUS=here");
-    if (strcmp(orders, "hang") != 0)
-        note("ready", (long)getpid());
     stay(&set, strcmp(orders, "deaf") == 0);
     note("end", (long)getpid());
     return 0;
