@@ -54,7 +54,9 @@ EVENTS = {"accept": "accepted", "reply": "replied", "note": "noted", "assign": "
 SETTINGS = ("web.call_timeout_ms=2000", "desk.call_timeout_ms=3000", "broker.heartbeat_ms=300",
             "broker.liveness=5", "queue.lease_seconds=5", "queue.backoff_max_ms=2000",
             "notify.lease_seconds=6", "notify.timeout_seconds=1", "notify.backoff_seconds=1",
-            "supervisor.restart_max_seconds=1")
+            "supervisor.restart_max_seconds=1",
+            # Some items see the worker die often; that makes no dead letters of them here.
+            "queue.max_attempts=1000")
 
 
 def say(text):
