@@ -10,4 +10,4 @@ dw_test(reference unit dw_domain)
 add_test(NAME unit/due_tool COMMAND ${CMAKE_CURRENT_LIST_DIR}/unit/test_due_tool.sh
                                     $<TARGET_FILE:dengwen-due> $<TARGET_FILE:dengwen-route>
                                     ${CMAKE_SOURCE_DIR}/conf)
-set_tests_properties(unit/due_tool PROPERTIES LABELS unit TIMEOUT 120)
+set_tests_properties(unit/due_tool PROPERTIES LABELS unit TIMEOUT 300)

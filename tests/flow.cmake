@@ -6,8 +6,9 @@ foreach(name IN ITEMS main_job retries bad_days clocks bad_filings bad_files bad
   set_tests_properties(flow/${name} PROPERTIES LABELS flow TIMEOUT 600
                        ENVIRONMENT "DENGWEN_BIN=${CMAKE_BINARY_DIR}/bin")
 endforeach()
-# These want the machine for themselves.
-set_tests_properties(flow/crash_campaign flow/canaries flow/hostile PROPERTIES TIMEOUT 900 RUN_SERIAL ON)
+# Campaigns keep a processor busy; hostile peers keep all of them.
+set_tests_properties(flow/crash_campaign flow/canaries flow/broker_kills PROPERTIES TIMEOUT 900 PROCESSORS 2)
+set_tests_properties(flow/hostile PROPERTIES TIMEOUT 900 RUN_SERIAL ON)
 # The same, longer.
 add_test(NAME flow/broker_kills-long COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/flow/broker_kills.py)
 set_tests_properties(flow/broker_kills-long PROPERTIES LABELS long TIMEOUT 1800 RUN_SERIAL ON
@@ -18,7 +19,7 @@ foreach(name IN ITEMS mongodb crash_mongodb canaries_mongodb)
   set_tests_properties(flow/${name} PROPERTIES LABELS flow TIMEOUT 600
                        ENVIRONMENT "DENGWEN_BIN=${CMAKE_BINARY_DIR}/bin")
 endforeach()
-set_tests_properties(flow/crash_mongodb flow/canaries_mongodb PROPERTIES TIMEOUT 900 RUN_SERIAL ON)
+set_tests_properties(flow/crash_mongodb flow/canaries_mongodb PROPERTIES TIMEOUT 900 PROCESSORS 2)
 # Two tests of one file, side by side.
 foreach(name IN ITEMS one_is_away one_never_comes_back)
   add_test(NAME flow/brokers-${name} COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/flow/brokers.py
@@ -34,4 +35,6 @@ foreach(name IN ITEMS main_job retries clocks several)
                        ENVIRONMENT "DENGWEN_BIN=${CMAKE_BINARY_DIR}/bin")
 endforeach()
 # The longest begin first, so that none of them is left alone at the end.
+set_tests_properties(flow/crash_campaign flow/crash_mongodb flow/canaries flow/canaries_mongodb
+                     flow/broker_kills PROPERTIES COST 200)
 set_tests_properties(flow/moving flow/counters flow/bad_days flow/peers flow/mongodb PROPERTIES COST 100)

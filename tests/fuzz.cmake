@@ -19,7 +19,7 @@ function(dw_fuzz name)
     target_link_libraries(fuzz_${name} PRIVATE fuzz_replay)
     file(GLOB corpus CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/corpus/${name}/*)
     add_test(NAME fuzz/${name} COMMAND fuzz_${name} ${corpus})
-    set_tests_properties(fuzz/${name} PROPERTIES LABELS "unit;one-thread" TIMEOUT 120)
+    set_tests_properties(fuzz/${name} PROPERTIES LABELS "unit;one-thread" TIMEOUT 300)
   endif()
 endfunction()
 

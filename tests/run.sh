@@ -11,8 +11,6 @@ long=no
 bench=no
 coverage=no
 fuzz=0 # seconds for each fuzzer
-rows=()    # of the closing table: "name|result|seconds|tests"
-failed=no
 declare -A broken # variants that did not build
 
 usage() {
@@ -20,11 +18,12 @@ usage() {
 usage: tests/run.sh [--long] [--bench] [--fuzz SECONDS] [--coverage] [--only REGEX]
 
 Installs the packages of conf/packages, builds with sanitizers, and runs
+  flow, e2e        with address+undefined
   unit, contract   with address+undefined, and with thread sanitizer
   sim, crash       with address+undefined, a tenth of the seeds
-  flow, e2e        with address+undefined
   sim              all of its seeds in the release build (label release)
   scripts          shellcheck reads all of them
+The flows mostly wait, so what computes runs beside them, at a lower priority.
 
   --long         long campaigns too (label long), with address+undefined
   --fuzz SECONDS runs each fuzzer for so long (tests/fuzz/run.sh; clang)
@@ -38,19 +37,18 @@ A test that is skipped counts as failed: every peer it needs is in conf/packages
 END
 }
 
-# row NAME COMMAND...: runs a step and writes its row.
+# row NAME COMMAND...: runs a step and writes its row of the closing table, "name|result|seconds|tests".
 row() {
     local name=$1 began=$SECONDS result=ok
     shift
     tests=
     step "$name"
-    if ! "$@"; then
-        result=FAILED
-        failed=yes
-    fi
+    "$@" || result=FAILED
     say "  $result, $((SECONDS - began)) s"
-    rows+=("$name|$result|$((SECONDS - began))|$tests")
+    echo "$name|$result|$((SECONDS - began))|$tests" >>"$logs/rows"
 }
+
+all_good() { ! grep -q '|FAILED|' "$logs/rows"; }
 
 # ---- steps ----
 
@@ -152,13 +150,51 @@ read_scripts() {
 }
 
 closing_table() {
-    local line name result seconds count
+    local name result seconds count
     printf '\n%-34s %-7s %8s %6s\n' step result seconds tests
-    for line in "${rows[@]}"; do
-        IFS='|' read -r name result seconds count <<<"$line"
+    while IFS='|' read -r name result seconds count; do
         printf '%-34s %-7s %8s %6s\n' "$name" "$result" "$seconds" "$count"
-    done
-    printf '%-34s %-7s %8s\n' "all of it" "$([ "$failed" = no ] && echo ok || echo FAILED)" "$SECONDS"
+    done <"$logs/rows"
+    printf '%-34s %-7s %8s\n' "all of it" "$(all_good && echo ok || echo FAILED)" "$SECONDS"
+}
+
+# ---- two lanes ----
+
+# What computes: the other variants, and the tests that keep the processors busy.
+computing() {
+    renice -n 10 $BASHPID >/dev/null
+    row "build tsan" build_variant tsan
+    row "build release" build_variant release
+    row "asan: unit, contract" run_tests asan unit "$jobs" -L '^(unit|contract)$' -LE '^long$' "$none"
+    row "tsan: unit, contract" run_tests tsan unit "$jobs" -L '^(unit|contract)$' \
+        -LE '^(long|one-thread)$' "$none"
+    row "asan: sim, crash" run_tests asan sim "$jobs" -L '^(sim|crash)$' -LE '^long$' "$none"
+    row "release: sim" run_tests release sim 1 -L '^release$' -LE '^long$' --no-tests=ignore
+}
+
+# What waits for other processes, several at once (PROCESSORS in tests/*.cmake says which of them are
+# heavy).
+waiting() {
+    row "asan: flow" run_tests asan flow $((jobs * 2)) -L '^flow$' -LE '^(long|release)$' "$none"
+    row "asan: e2e" run_tests asan e2e 1 -L '^e2e$' -LE '^(long|release)$' "$none"
+}
+
+# The computing ones print into a file, which follows when both have ended; a group of processes of its
+# own ends with this script.
+both_lanes() {
+    local beside
+    set -m
+    computing >"$logs/beside.log" 2>&1 </dev/null &
+    beside=$!
+    set +m
+    # shellcheck disable=SC2064 # the group of now
+    trap "kill -- -$beside 2>/dev/null || true" EXIT
+    say "" "The other builds and tests run beside the flows and print into $logs/beside.log."
+    waiting
+    quietly "$logs/beside-wait.log" tail --pid="$beside" -n 1 -f "$logs/beside.log"
+    wait "$beside" || true
+    trap - EXIT
+    cat "$logs/beside.log"
 }
 
 main() {
@@ -180,25 +216,18 @@ main() {
     export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
     export TSAN_OPTIONS=suppressions=$SOURCE/tests/support/tsan.supp:halt_on_error=1:second_deadlock_stack=1
     # A run without any test is a mistake, unless few were asked for.
-    local none=--no-tests=error
+    none=--no-tests=error
     [ ${#only[@]} = 0 ] || none=--no-tests=ignore
 
+    rm -f "$logs/rows"
     row "packages" install_all
-    [ "$failed" = no ] || { closing_table && exit 1; }
+    all_good || { closing_table && exit 1; }
     row "modules of npm" install_modules
     row "scripts" read_scripts
-    for variant in asan tsan release; do
-        row "build $variant" build_variant "$variant"
-    done
-    row "asan: unit, contract" run_tests asan unit "$jobs" -L '^(unit|contract)$' -LE '^long$' $none
-    row "asan: sim, crash" run_tests asan sim "$jobs" -L '^(sim|crash)$' -LE '^long$' $none
-    row "tsan: unit, contract" run_tests tsan unit "$jobs" -L '^(unit|contract)$' \
-        -LE '^(long|one-thread)$' $none
-    row "asan: flow" run_tests asan flow "$jobs" -L '^flow$' -LE '^(long|release)$' $none
-    row "asan: e2e" run_tests asan e2e 1 -L '^e2e$' -LE '^(long|release)$' $none
-    row "release: sim" run_tests release sim 1 -L '^release$' -LE '^long$' --no-tests=ignore
+    row "build asan" build_variant asan
+    both_lanes
     if [ "$long" = yes ]; then
-        row "asan: long" run_tests asan long 1 -L '^long$' $none
+        row "asan: long" run_tests asan long 1 -L '^long$' "$none"
     fi
     if [ "$fuzz" != 0 ]; then
         row "fuzz: each for $fuzz s" "$here/fuzz/run.sh" "$fuzz"
@@ -210,7 +239,7 @@ main() {
         row "release: bench" measure
     fi
     closing_table
-    [ "$failed" = no ]
+    all_good
 }
 
 main "$@"

@@ -17,6 +17,6 @@ set_tests_properties(flow/systemd PROPERTIES LABELS flow TIMEOUT 60 SKIP_RETURN_
 # What each program contains, read from its symbols; what the files for containers say of them.
 foreach(name IN ITEMS boundaries containers)
   add_test(NAME unit/${name} COMMAND /usr/bin/python3 ${CMAKE_CURRENT_LIST_DIR}/unit/${name}.py)
-  set_tests_properties(unit/${name} PROPERTIES LABELS unit TIMEOUT 120
+  set_tests_properties(unit/${name} PROPERTIES LABELS unit TIMEOUT 300
                        ENVIRONMENT "DENGWEN_BIN=${CMAKE_BINARY_DIR}/bin")
 endforeach()
