@@ -103,11 +103,14 @@ struct dw_store_step {
     const struct dw_store_audit *audit;
     size_t audit_count;
 
+    bool needs_first; /* RETRY, and nothing done, unless the first step of the call is OK */
+
     enum dw_result outcome;
     bool existed; /* an insert found its case */
     bool taken;   /* CONFLICT: the reference belongs to another case */
 };
-/* Steps in order; each gets its outcome.  Steps of one call concern different cases. */
+/* Steps in order; each gets its outcome.  Steps of one call concern different cases.  A first step that
+ * others need has audit entries only. */
 void dw_store_apply(struct dw_store *store, struct dw_store_step *const *steps, size_t count);
 
 /* ---- reading: OK, NOT_FOUND, RETRY ---- */

@@ -446,6 +446,28 @@ TEST(an_audit_chain_only_grows)
     dw_buf_free(&buf);
 }
 
+TEST(what_needs_the_first_step_is_not_done_without_it)
+{
+    struct fixture *f = *state;
+    uint8_t bytes[100];
+    struct dw_store_audit entry = {"staff", 1, small_doc(bytes, sizeof bytes, "entry", 0)};
+    struct dw_store_step audit = {.audit = &entry, .audit_count = 1};
+    for (int n = 1; n <= 3; n += 2) {
+        struct made *needs = make(n, 1), *other = make(n + 1, 1);
+        struct dw_store_step *steps[] = {&audit, &needs->step, &other->step};
+        bool first = n == 1; /* the second time its place is taken */
+        needs->step.needs_first = true;
+        dw_store_apply(f->store, steps, 3);
+        assert_int_equal(audit.outcome, first ? DW_OK : DW_CONFLICT);
+        assert_int_equal(needs->step.outcome, first ? DW_OK : DW_RETRY);
+        assert_int_equal(other->step.outcome, DW_OK);
+        assert_int_equal(version_of(f, n), first ? 1 : -1);
+        assert_int_equal(version_of(f, n + 1), 1);
+        free(needs);
+        free(other);
+    }
+}
+
 TEST(a_run_of_filings_changes_and_late_deliveries_leaves_each_once)
 {
     struct fixture *f = *state;
@@ -490,6 +512,7 @@ int main(int argc, char **argv)
         T(timers_notices_and_what_is_to_be_counted_come_due_in_order),
         T(records_are_guarded_by_their_version_and_listed_by_prefix),
         T(an_audit_chain_only_grows),
+        T(what_needs_the_first_step_is_not_done_without_it),
         T(a_run_of_filings_changes_and_late_deliveries_leaves_each_once)};
     if (argc > 1 && strcmp(argv[1], "faults") == 0)
         return run_on_every_driver_with_faults(all, DW_COUNT(all));

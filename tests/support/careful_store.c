@@ -73,8 +73,16 @@ static void apply(void *self, struct dw_store_step *const *steps, size_t count)
     for (size_t i = 0; i < count; i++)
         before[i] = look(self, steps[i]);
     dw_store_apply(inner_of(self), steps, count);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
+        bool needed = steps[i]->needs_first;
+        if (needed && steps[0]->outcome != DW_OK) {
+            steps[i]->outcome = DW_RETRY; /* it was left out */
+            continue;
+        }
+        steps[i]->needs_first = false; /* it is asked for alone now */
         settle(self, steps[i], before[i]);
+        steps[i]->needs_first = needed;
+    }
     dw_free(before);
 }
 

@@ -64,6 +64,7 @@ struct change *cw_change(struct pending *p, const struct dw_case *c, int64_t old
     *change = (struct change){.c = *c};
     dw_buf_init(&change->doc, DW_DOC_MAX);
     change->step.old_version = old_version;
+    change->step.outcome = DW_RETRY; /* until the store says otherwise: it may never be asked */
     p->commit = true;
     return change;
 }
@@ -272,8 +273,9 @@ static size_t count_audits(const struct pending *list)
     return count;
 }
 
-/* All audit entries of the batch are one step, the first: what was asked is written down with, or
- * before, what came of it, and a request that then fails is still on record. */
+/* All audit entries of the batch are one step, the first, and what they speak of needs it: what was
+ * asked is written down with, or before, what came of it, and a request that then fails is still on
+ * record. */
 static struct dw_store_step *audit_step(struct casework *cw, struct pending *list, size_t count,
                                         struct dw_store_step *step, struct dw_buf **docs)
 {
@@ -300,6 +302,7 @@ static size_t gather_steps(struct pending *list, struct dw_store_step **steps)
         for (size_t i = 0; i < p->changes_count; i++) {
             struct dw_store_step *step = &p->changes[i].step;
             step->ix = &p->changes[i].c.ix;
+            step->needs_first = p->audit.verb != NULL;
             if (i == 0) {
                 step->records = p->records;
                 step->records_count = p->records_count;

@@ -280,6 +280,14 @@ static void put_audit(struct applying *a)
     bulk_end(&b);
 }
 
+/* Those that need the first step, when it has failed. */
+static void leave_out_what_needs_the_first(struct applying *a)
+{
+    for (size_t i = 1; i < a->count && a->out[0]; i++)
+        if (a->steps[i]->needs_first)
+            give(a, i, DW_RETRY);
+}
+
 static void put_objects(struct applying *a)
 {
     struct bulk b;
@@ -536,6 +544,7 @@ void mongo_apply(void *self, struct dw_store_step *const *steps, size_t count)
     a.out = dw_alloc(count * sizeof *a.out);
     randombytes_buf(writes, count * sizeof *writes);
     put_audit(&a);
+    leave_out_what_needs_the_first(&a);
     put_objects(&a);
     put_receipts(&a);
     put_references(&a);

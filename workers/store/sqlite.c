@@ -373,7 +373,8 @@ static void apply(void *self, struct dw_store_step *const *steps, size_t count)
     if (!s->failed)
         run(s, use(s, Q_BEGIN));
     for (size_t i = 0; i < count && !s->failed; i++)
-        steps[i]->outcome = do_step_whole(s, steps[i]);
+        if (!steps[i]->needs_first || steps[0]->outcome == DW_OK)
+            steps[i]->outcome = do_step_whole(s, steps[i]);
     if (!s->failed) {
         DW_POINT("store.before-commit");
         run(s, use(s, Q_COMMIT));
