@@ -421,7 +421,9 @@ TEST(every_query_is_answered_by_an_index_in_its_order)
 
 /* ---- when something goes wrong after sending ---- */
 
-static void fail_next(struct fixture *f, const char *command, int times, const char *how, int code)
+/* `mode` is of configureFailPoint: "times" so often, "skip" all but the first so many. */
+static void fail_some(struct fixture *f, const char *command, const char *mode, int n, const char *how,
+                      int code)
 {
     struct mongo_call call;
     bson_error_t error;
@@ -439,8 +441,8 @@ static void fail_next(struct fixture *f, const char *command, int times, const c
         BSON_APPEND_UTF8(&concern, "errmsg", "waiting for replication timed out");
         bson_append_document_end(&data, &concern);
     }
-    bson_t *fail = BCON_NEW("configureFailPoint", BCON_UTF8("failCommand"), "mode", "{", "times",
-                            BCON_INT32(times), "}", "data", BCON_DOCUMENT(&data));
+    bson_t *fail = BCON_NEW("configureFailPoint", BCON_UTF8("failCommand"), "mode", "{", mode,
+                            BCON_INT32(n), "}", "data", BCON_DOCUMENT(&data));
     assert_true(mongo_begin(f->store->self, &call));
     if (!mongoc_client_command_simple(call.client, "admin", fail, NULL, NULL, &error))
         fail_msg("%s", error.message);
@@ -448,6 +450,21 @@ static void fail_next(struct fixture *f, const char *command, int times, const c
     bson_destroy(fail);
     bson_destroy(&list);
     bson_destroy(&data);
+}
+
+static void fail_next(struct fixture *f, const char *command, int times, const char *how, int code)
+{
+    fail_some(f, command, "times", times, how, code);
+}
+
+static void fail_no_more(struct fixture *f)
+{
+    struct mongo_call call;
+    bson_t *off = BCON_NEW("configureFailPoint", BCON_UTF8("failCommand"), "mode", BCON_UTF8("off"));
+    assert_true(mongo_begin(f->store->self, &call));
+    assert_true(mongoc_client_command_simple(call.client, "admin", off, NULL, NULL, NULL));
+    mongo_end(&call);
+    bson_destroy(off);
 }
 
 /* What a careful caller does. */
@@ -503,21 +520,68 @@ TEST(a_wait_for_the_majority_that_ends_too_early_is_looked_into)
     put_carefully(f, 1, 2);
 }
 
-TEST(a_document_that_is_too_large_is_refused_for_good)
+static bson_t *a_document_of(uint32_t size)
+{
+    bson_t *big = bson_new();
+    uint8_t *bytes = calloc(1, size);
+    BSON_APPEND_BINARY(big, "x", BSON_SUBTYPE_BINARY, bytes, size);
+    free(bytes);
+    return big;
+}
+
+TEST(a_document_that_is_too_large_is_refused_for_good_and_alone)
 {
     struct fixture *f = *state;
-    struct made *m = make(1, 1);
-    struct dw_store_step *steps[] = {&m->step};
-    bson_t big = BSON_INITIALIZER;
-    uint8_t *bytes = calloc(1, 17 * 1024 * 1024);
-    BSON_APPEND_BINARY(&big, "x", BSON_SUBTYPE_BINARY, bytes, 17 * 1024 * 1024);
-    m->step.doc = DW_SLICE(bson_get_data(&big), big.len);
-    dw_store_apply(f->store, steps, 1);
-    assert_int_equal(m->step.outcome, DW_INVALID);
-    assert_int_equal(version_of(f, 1), 0);
-    bson_destroy(&big);
-    free(bytes);
-    free_made(m);
+    bson_t *big = a_document_of(17 * 1024 * 1024);
+    for (int version = 1; version <= 2; version++) {
+        struct made *m = make(1, version), *other = make(2, version);
+        struct dw_store_step *steps[] = {&m->step, &other->step};
+        m->step.doc = DW_SLICE(bson_get_data(big), big->len);
+        dw_store_apply(f->store, steps, 2);
+        assert_int_equal(m->step.outcome, DW_INVALID);
+        assert_int_equal(other->step.outcome, DW_OK);
+        assert_int_equal(version_of(f, 1), version - 1);
+        assert_int_equal(version_of(f, 2), version);
+        free_made(m);
+        free_made(other);
+        assert_int_equal(put(f, 1, version), DW_OK);
+    }
+    bson_destroy(big);
+}
+
+/* The library makes two messages of it.  The first is answered, and says that one case was there before;
+ * of the second nobody knows. */
+TEST(a_batch_of_several_messages_is_not_done_because_the_first_is)
+{
+    enum { CASES = 5 };
+    struct fixture *f = *state;
+    struct made *made[CASES];
+    struct dw_store_step *steps[CASES];
+    bson_t *big = a_document_of(14 * 1024 * 1024);
+    assert_int_equal(put(f, 1, 1), DW_OK);
+    for (int i = 0; i < CASES; i++) {
+        made[i] = make(i + 1, 1);
+        steps[i] = &made[i]->step;
+        steps[i]->with_receipt = false;
+        steps[i]->reference = NULL;
+        if (i)
+            steps[i]->doc = DW_SLICE(bson_get_data(big), big->len);
+    }
+    fail_some(f, "insert", "skip", 1, "closeConnection", 0);
+    dw_store_apply(f->store, steps, CASES);
+    fail_no_more(f);
+    for (int i = 0; i < CASES; i++) {
+        bool last = i == CASES - 1;
+        assert_int_equal(steps[i]->outcome, last ? DW_UNCERTAIN : DW_OK);
+        assert_int_equal(steps[i]->existed, i == 0);
+    }
+    assert_int_equal(version_of(f, CASES), 0);
+    dw_store_apply(f->store, steps, CASES);
+    for (int i = 0; i < CASES; i++) {
+        assert_int_equal(steps[i]->outcome, DW_OK);
+        free_made(made[i]);
+    }
+    bson_destroy(big);
 }
 
 /* ---- opening ---- */
@@ -736,7 +800,10 @@ RUN(cmocka_unit_test_setup_teardown(every_query_is_answered_by_an_index_in_its_o
     cmocka_unit_test_setup_teardown(a_server_that_steps_down_did_nothing, setup, teardown),
     cmocka_unit_test_setup_teardown(a_wait_for_the_majority_that_ends_too_early_is_looked_into, setup,
                                     teardown),
-    cmocka_unit_test_setup_teardown(a_document_that_is_too_large_is_refused_for_good, setup, teardown),
+    cmocka_unit_test_setup_teardown(a_document_that_is_too_large_is_refused_for_good_and_alone, setup,
+                                    teardown),
+    cmocka_unit_test_setup_teardown(a_batch_of_several_messages_is_not_done_because_the_first_is, setup,
+                                    teardown),
     cmocka_unit_test_setup_teardown(a_uri_that_is_wrong_is_refused_and_not_repeated, setup, teardown),
     cmocka_unit_test_setup_teardown(a_server_that_is_away_is_waited_for, setup, teardown),
     cmocka_unit_test_setup_teardown(a_pool_without_a_free_connection_sends_nothing, setup, teardown),

@@ -10,7 +10,11 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { WRITE_ID = 16 };
+enum {
+    WRITE_ID = 16,
+    DOCUMENT_MAX = 16 * 1024 * 1024, /* a server takes no larger one */
+    MESSAGE_MAX = 32 * 1024 * 1024,  /* beyond it the library makes several messages of one bulk */
+};
 
 /* ---- many writes in one message ---- */
 
@@ -24,7 +28,7 @@ struct bulk {
     mongoc_collection_t *collection;
     mongoc_bulk_operation_t *op;
     struct slot *slots;
-    size_t count;
+    size_t count, bytes;
     int64_t matched; /* replacements that found their document */
 };
 
@@ -45,14 +49,15 @@ static void bulk_end(struct bulk *b)
     dw_free(b->slots);
 }
 
-/* False when the document can never be stored. */
+/* False when the document can never be stored.  The library would refuse the others with it. */
 static bool bulk_insert(struct bulk *b, size_t step, size_t item, const bson_t *doc)
 {
     bson_error_t error;
     b->slots[b->count] = (struct slot){.step = step, .item = item};
-    if (!mongoc_bulk_operation_insert_with_opts(b->op, doc, NULL, &error))
+    if (doc->len > DOCUMENT_MAX || !mongoc_bulk_operation_insert_with_opts(b->op, doc, NULL, &error))
         return false;
     b->count++;
+    b->bytes += doc->len;
     return true;
 }
 
@@ -60,9 +65,11 @@ static bool bulk_replace(struct bulk *b, size_t step, const bson_t *filter, cons
 {
     bson_error_t error;
     b->slots[b->count] = (struct slot){.step = step};
-    if (!mongoc_bulk_operation_replace_one_with_opts(b->op, filter, doc, NULL, &error))
+    if (doc->len > DOCUMENT_MAX ||
+        !mongoc_bulk_operation_replace_one_with_opts(b->op, filter, doc, NULL, &error))
         return false;
     b->count++;
+    b->bytes += doc->len;
     return true;
 }
 
@@ -102,16 +109,24 @@ static void bulk_execute(struct bulk *b)
     bool good = mongoc_bulk_operation_execute(b->op, &reply, &error) != 0;
     if (bson_iter_init_find(&at, &reply, "nMatched"))
         b->matched = bson_iter_as_int64(&at);
+    int64_t answered = b->matched;
+    if (bson_iter_init_find(&at, &reply, "nInserted"))
+        answered += bson_iter_as_int64(&at);
     bool told = false;
     if (!good && has_entries(&reply, "writeErrors", &entry)) {
-        do
+        do {
             read_write_error(b, &entry);
-        while (bson_iter_next(&entry));
+            answered++;
+        } while (bson_iter_next(&entry));
         told = error.domain != MONGOC_ERROR_STREAM;
     }
+    /* Of several messages the error is of one, and not always the last. */
+    bool of_all = b->bytes <= MESSAGE_MAX || answered == (int64_t)b->count;
     /* Done, but perhaps not for good; or nobody knows how much was done. */
     enum dw_result others = DW_OK;
     if (!good && has_entries(&reply, "writeConcernErrors", &entry))
+        others = DW_UNCERTAIN;
+    else if (!good && !of_all)
         others = DW_UNCERTAIN;
     else if (!good && !told)
         others = mongo_outcome(&error);
