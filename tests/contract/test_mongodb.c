@@ -610,6 +610,34 @@ TEST(a_uri_that_is_wrong_is_refused_and_not_repeated)
     }
 }
 
+/* A set of one has no secondary that could answer. */
+TEST(reads_ask_the_primary_whatever_the_uri_says)
+{
+    struct fixture *f = *state;
+    struct mongo_call call;
+    struct dw_store *store;
+    struct dw_error err = {0};
+    bson_t *hello = BCON_NEW("hello", BCON_INT32(1)), reply;
+    bson_iter_t at;
+    char uri[700];
+    uint8_t id[16] = {1};
+    DW_AUTO_BUF buf = {0};
+    struct dw_store_case found;
+    dw_buf_init(&buf, 1000);
+    assert_true(mongo_begin(f->store->self, &call));
+    assert_true(mongoc_client_command_simple(call.client, "admin", hello, NULL, &reply, NULL));
+    mongo_end(&call);
+    assert_true(bson_iter_init_find(&at, &reply, "setName"));
+    snprintf(uri, sizeof uri, "%.*s?replicaSet=%s&readPreference=secondary",
+             (int)strcspn(f->uri, "?"), f->uri, bson_iter_utf8(&at, NULL));
+    if (dw_store_open(uri, &f->config, &store, &err) != DW_OK)
+        fail_msg("%s", err.text);
+    assert_int_equal(dw_store_case(store, id, &buf, &found), DW_NOT_FOUND);
+    dw_store_close(store);
+    bson_destroy(&reply);
+    bson_destroy(hello);
+}
+
 TEST(a_server_that_is_away_is_waited_for)
 {
     struct fixture *f = *state;
@@ -804,6 +832,7 @@ RUN(cmocka_unit_test_setup_teardown(every_query_is_answered_by_an_index_in_its_o
                                     teardown),
     cmocka_unit_test_setup_teardown(a_batch_of_several_messages_is_not_done_because_the_first_is, setup,
                                     teardown),
+    cmocka_unit_test_setup_teardown(reads_ask_the_primary_whatever_the_uri_says, setup, teardown),
     cmocka_unit_test_setup_teardown(a_uri_that_is_wrong_is_refused_and_not_repeated, setup, teardown),
     cmocka_unit_test_setup_teardown(a_server_that_is_away_is_waited_for, setup, teardown),
     cmocka_unit_test_setup_teardown(a_pool_without_a_free_connection_sends_nothing, setup, teardown),

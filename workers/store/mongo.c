@@ -277,13 +277,16 @@ static bool set_limits(struct mongo *m)
     const struct dw_config *c = m->config;
     mongoc_write_concern_t *w = mongoc_write_concern_new();
     mongoc_read_concern_t *r = mongoc_read_concern_new();
+    mongoc_read_prefs_t *primary = mongoc_read_prefs_new(MONGOC_READ_PRIMARY);
     mongoc_write_concern_set_wmajority(w, (int32_t)c->store.wtimeout_ms);
     mongoc_write_concern_set_journal(w, true);
     mongoc_read_concern_set_level(r, MONGOC_READ_CONCERN_LEVEL_MAJORITY);
     mongoc_uri_set_write_concern(m->uri, w);
     mongoc_uri_set_read_concern(m->uri, r);
+    mongoc_uri_set_read_prefs_t(m->uri, primary); /* others may not have yet what was just written */
     mongoc_write_concern_destroy(w);
     mongoc_read_concern_destroy(r);
+    mongoc_read_prefs_destroy(primary);
     return mongoc_uri_set_appname(m->uri, "dengwen") &&
            mongoc_uri_set_option_as_bool(m->uri, MONGOC_URI_RETRYWRITES, false) &&
            mongoc_uri_set_option_as_int32(m->uri, MONGOC_URI_SERVERSELECTIONTIMEOUTMS,
