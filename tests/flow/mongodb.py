@@ -60,10 +60,10 @@ class Between(threading.Thread):
             return True
 
     def pair(self, client):
-        with client, socket.create_connection(("127.0.0.1", self.server.port)) as server:
-            answers = threading.Thread(target=self.pump, args=(server, client), daemon=True)
-            answers.start()
-            try:
+        try:
+            with client, socket.create_connection(("127.0.0.1", self.server.port)) as server:
+                answers = threading.Thread(target=self.pump, args=(server, client), daemon=True)
+                answers.start()
                 while True:
                     data, code = self.message(client)
                     if self.wanted(data, code):
@@ -72,8 +72,8 @@ class Between(threading.Thread):
                         time.sleep(0.3)                    # the server does it
                         return
                     server.sendall(data)
-            except (OSError, EOFError):
-                pass
+        except (OSError, EOFError):
+            pass
 
     @staticmethod
     def pump(source, sink):
@@ -82,6 +82,17 @@ class Between(threading.Thread):
                 sink.sendall(data)
         except OSError:
             pass
+
+
+class DeadlyBetween(Between):
+    """The server dies of the first message with several cases."""
+
+    def wanted(self, data, code):
+        if self.cuts or not data[26:].startswith(b"insert\0\6\0\0\0cases\0") or data.count(b"\5w\0") < 6:
+            return False
+        self.cuts += 1
+        self.server.kill()
+        return True
 
 
 class Mongodb(unittest.TestCase):
@@ -295,6 +306,21 @@ class Cut(Mongodb):
             wait_until(20, lambda: way.cut == 0, "an answer was cut")
         self.each_is_one_case(receipts)
         self.assertGreaterEqual(way.cuts, 8)
+
+    def test_the_server_dies_of_a_batch(self):
+        """Many cases are in doubt: the worker looks for all of them no longer than for one."""
+        way = DeadlyBetween(self.server)
+        self.addCleanup(way.socket.close)
+        way.start()
+        self.install(way.port)
+        self.here.start("ops", "keyd", "broker", "web")
+        receipts = [self.citizen.receipt(a_filing()) for _ in range(40)]
+        self.here.start("casework", "desk", wait=False)
+        wait_until(30, lambda: way.cuts, "the server died")
+        self.away()
+        self.server.start()
+        self.here.wait_ready()
+        self.each_is_one_case(receipts)
 
 
 if __name__ == "__main__":

@@ -129,7 +129,7 @@ enum dw_result mongo_read_failed(const bson_error_t *e)
 static enum dw_result prepare(struct mongo_call *call, struct dw_error *err)
 {
     struct mongo *m = call->mongo;
-    if (m->prepared)
+    if (__atomic_load_n(&m->prepared, __ATOMIC_ACQUIRE))
         return DW_OK;
     enum dw_result result = mongo_prepare_schema(call, err);
     __atomic_store_n(&m->prepared, result == DW_OK, __ATOMIC_RELEASE);
@@ -150,10 +150,7 @@ static bool knows_a_primary(const struct mongo_call *call)
     return known;
 }
 
-/* An election, or one broken connection, is waited out.  A server that did not come in that time fails
- * every call at once until it is seen again: who calls also has a heartbeat to keep, and many who wait
- * for an answer. */
-static bool has_primary(const struct mongo_call *call)
+bool mongo_reaches(const struct mongo_call *call)
 {
     struct mongo *m = call->mongo;
     bson_error_t error;
@@ -174,7 +171,7 @@ bool mongo_begin(struct mongo *m, struct mongo_call *call)
     *call = (struct mongo_call){m, mongoc_client_pool_pop(m->pool)};
     if (!call->client)
         return false;
-    if (!has_primary(call)) {
+    if (!mongo_reaches(call)) {
         mongo_end(call);
         return false;
     }

@@ -28,6 +28,10 @@ struct mongo_call {
     mongoc_client_t *client;
 };
 bool mongo_begin(struct mongo *m, struct mongo_call *call);
+/* An election, or one broken connection, is waited out.  A server that did not come in that time fails
+ * every call at once until it is seen again: who calls also has a heartbeat to keep, and many who wait
+ * for an answer.  Also for who asks again and again within one call. */
+bool mongo_reaches(const struct mongo_call *call);
 void mongo_end(struct mongo_call *call);
 mongoc_collection_t *mongo_collection(const struct mongo_call *call, const char *name);
 

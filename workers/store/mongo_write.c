@@ -25,6 +25,7 @@ struct slot {
 };
 
 struct bulk {
+    const struct mongo_call *call;
     mongoc_collection_t *collection;
     mongoc_bulk_operation_t *op;
     struct slot *slots;
@@ -36,7 +37,8 @@ static void bulk_begin(struct bulk *b, const struct mongo_call *call, const char
 {
     bson_t opts = BSON_INITIALIZER;
     BSON_APPEND_BOOL(&opts, "ordered", false);
-    *b = (struct bulk){.collection = mongo_collection(call, name),
+    *b = (struct bulk){.call = call,
+                       .collection = mongo_collection(call, name),
                        .slots = dw_alloc((room + 1) * sizeof *b->slots)};
     b->op = mongoc_collection_create_bulk_operation_with_opts(b->collection, &opts);
     bson_destroy(&opts);
@@ -213,7 +215,7 @@ static bool case_document(const struct dw_store_step *step, const uint8_t write[
 /* What a majority has.  ABSENT: no such document; UNKNOWN: it cannot be read just now. */
 enum there { SAME, OTHER, ABSENT, UNKNOWN };
 
-static enum there compare(mongoc_collection_t *c, const bson_t *filter, const char *field,
+static enum there compare(const struct bulk *b, const bson_t *filter, const char *field,
                           struct dw_slice expected)
 {
     const bson_t *doc;
@@ -223,7 +225,9 @@ static enum there compare(mongoc_collection_t *c, const bson_t *filter, const ch
     uint32_t len = 0;
     const uint8_t *bytes = NULL;
     enum there there = ABSENT;
-    mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(c, filter, NULL, NULL);
+    if (!mongo_reaches(b->call)) /* who looks for one step looks for many */
+        return UNKNOWN;
+    mongoc_cursor_t *cursor = mongoc_collection_find_with_opts(b->collection, filter, NULL, NULL);
     if (mongoc_cursor_next(cursor, &doc)) {
         if (bson_iter_init_find(&at, doc, field) && BSON_ITER_HOLDS_BINARY(&at))
             bson_iter_binary(&at, &subtype, &len, &bytes);
@@ -236,12 +240,12 @@ static enum there compare(mongoc_collection_t *c, const bson_t *filter, const ch
     return there;
 }
 
-static enum there compare_id(mongoc_collection_t *c, const uint8_t *key, size_t key_len,
+static enum there compare_id(const struct bulk *b, const uint8_t *key, size_t key_len,
                              const char *field, struct dw_slice expected)
 {
     bson_t filter = BSON_INITIALIZER;
     BSON_APPEND_BINARY(&filter, "_id", BSON_SUBTYPE_BINARY, key, (uint32_t)key_len);
-    enum there there = compare(c, &filter, field, expected);
+    enum there there = compare(b, &filter, field, expected);
     bson_destroy(&filter);
     return there;
 }
@@ -330,7 +334,7 @@ static void put_objects(struct applying *a)
         const struct dw_store_object *o = &a->steps[s->step]->objects[s->item];
         if (s->duplicate) {
             mongo_object_key(key, o->id, o->part);
-            enum there there = compare_id(b.collection, key, sizeof key, "bytes", o->bytes);
+            enum there there = compare_id(&b, key, sizeof key, "bytes", o->bytes);
             s->result = there == SAME ? DW_OK : there == OTHER ? DW_INVALID : DW_RETRY;
         }
         give_early(a, s->step, s->result);
@@ -356,8 +360,8 @@ static void put_receipts(struct applying *a)
         struct slot *s = &b.slots[i];
         const struct dw_store_step *step = a->steps[s->step];
         if (s->duplicate) {
-            enum there there = compare_id(b.collection, step->handle, 16, "case",
-                                          DW_SLICE(step->case_id, 16));
+            enum there there =
+                compare_id(&b, step->handle, 16, "case", DW_SLICE(step->case_id, 16));
             s->result = there == SAME ? DW_OK : there == OTHER ? DW_INVALID : DW_RETRY;
         }
         give_early(a, s->step, s->result);
@@ -384,8 +388,7 @@ static void put_references(struct applying *a)
         struct dw_store_step *step = a->steps[s->step];
         if (s->duplicate) {
             bson_t *filter = BCON_NEW("_id", BCON_UTF8(step->reference));
-            enum there there =
-                compare(b.collection, filter, "case", DW_SLICE(step->case_id, 16));
+            enum there there = compare(&b, filter, "case", DW_SLICE(step->case_id, 16));
             bson_destroy(filter);
             step->taken = there == OTHER;
             s->result = there == SAME ? DW_OK : there == OTHER ? DW_CONFLICT : DW_RETRY;
@@ -412,10 +415,10 @@ static void insert_twice(struct applying *a, size_t i, mongoc_collection_t *c,
 #endif
 
 /* Whose write does the document have? */
-static enum there whose_write(mongoc_collection_t *c, const struct dw_store_step *step,
+static enum there whose_write(const struct bulk *b, const struct dw_store_step *step,
                               const uint8_t write[WRITE_ID])
 {
-    return compare_id(c, step->case_id, 16, "w", DW_SLICE(write, WRITE_ID));
+    return compare_id(b, step->case_id, 16, "w", DW_SLICE(write, WRITE_ID));
 }
 
 static void put_new_cases(struct applying *a, uint8_t (*writes)[WRITE_ID])
@@ -435,7 +438,7 @@ static void put_new_cases(struct applying *a, uint8_t (*writes)[WRITE_ID])
         struct slot *s = &b.slots[i];
         struct dw_store_step *step = a->steps[s->step];
         if (s->duplicate || s->result == DW_UNCERTAIN) {
-            enum there there = whose_write(b.collection, step, writes[s->step]);
+            enum there there = whose_write(&b, step, writes[s->step]);
             step->existed = there == OTHER;
             if (there == SAME || there == OTHER)
                 s->result = DW_OK;
@@ -474,7 +477,7 @@ static void put_changed_cases(struct applying *a, uint8_t (*writes)[WRITE_ID])
         struct slot *s = &b.slots[i];
         const struct dw_store_step *step = a->steps[s->step];
         if (s->result == DW_UNCERTAIN || (s->result == DW_OK && !all)) {
-            enum there there = whose_write(b.collection, step, writes[s->step]);
+            enum there there = whose_write(&b, step, writes[s->step]);
             if (there == SAME)
                 s->result = DW_OK;
             else if (there == UNKNOWN)
@@ -540,7 +543,9 @@ static void put_records(struct applying *a)
     mongoc_collection_t *c = mongo_collection(&a->call, "records");
     for (size_t i = 0; i < a->count; i++) {
         for (size_t k = 0; k < a->steps[i]->records_count && !a->out[i]; k++) {
-            enum dw_result result = put_record(c, &a->steps[i]->records[k]);
+            enum dw_result result = DW_RETRY;
+            if (mongo_reaches(&a->call))
+                result = put_record(c, &a->steps[i]->records[k]);
             if (result != DW_OK)
                 give(a, i, result);
         }
