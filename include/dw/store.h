@@ -169,6 +169,7 @@ enum dw_result dw_store_audit_last(struct dw_store *store, const char *chain, in
 enum dw_result dw_store_audit_read(struct dw_store *store, const char *chain, int64_t from,
                                    size_t limit, dw_store_each *each, void *arg);
 
+/* For people, and for showing how far something is: after a server has crashed perhaps not exact. */
 struct dw_store_counts {
     int64_t cases, objects, receipts, references, audit, records;
 };

@@ -256,16 +256,14 @@ static enum dw_result mark_cases(void *place, const struct dw_progress *progress
     enum dw_result result = make_collections(place, progress, err);
     if (result != DW_OK)
         return result;
-    bson_t everything = BSON_INITIALIZER;
     mongoc_collection_t *c = mongo_collection(call, "cases");
-    int64_t total = mongoc_collection_count_documents(c, &everything, NULL, NULL, NULL, &error);
+    int64_t total = mongoc_collection_estimated_document_count(c, NULL, NULL, NULL, &error);
     do {
-        dw_tell(progress, cases_to_count, done, total);
+        dw_tell(progress, cases_to_count, done, total > done ? total : 0);
         count = mark_page(c, done > 0, id, &error);
         done += count;
     } while (count > 0);
     mongoc_collection_destroy(c);
-    bson_destroy(&everything);
     return count == 0 ? DW_OK : failed(&error, "its cases cannot be written", err);
 }
 
