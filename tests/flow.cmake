@@ -14,7 +14,7 @@ add_test(NAME flow/broker_kills-long COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SO
 set_tests_properties(flow/broker_kills-long PROPERTIES LABELS long TIMEOUT 1800 RUN_SERIAL ON
                      ENVIRONMENT "DENGWEN_BIN=${CMAKE_BINARY_DIR}/bin;DW_KILLS=1000")
 # Servers of their own, which they stop and kill; a missing one is a failure.
-foreach(name IN ITEMS mongodb crash_mongodb canaries_mongodb)
+foreach(name IN ITEMS mongodb mongodb_tls crash_mongodb canaries_mongodb)
   add_test(NAME flow/${name} COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/flow/${name}.py)
   set_tests_properties(flow/${name} PROPERTIES LABELS flow TIMEOUT 600
                        ENVIRONMENT "DENGWEN_BIN=${CMAKE_BINARY_DIR}/bin")

@@ -602,7 +602,10 @@ TEST(a_uri_that_is_wrong_is_refused_and_not_repeated)
     struct dw_error err;
     static const char *const wrong[] = {"mongodb://", "mongodb:///cases", "mongodb://h:x/cases",
                                         "mongodb://u:s3cret@127.0.0.1/cases", "mongodb://127.0.0.1/",
-                                        "mongodb://127.0.0.1/cases?tls=s3cret"};
+                                        "mongodb://127.0.0.1/cases?tls=s3cret",
+                                        "mongodb://127.0.0.1/cases?tls=true&"
+                                        "tlsCertificateKeyFilePassword=s3cret",
+                                        "mongodb://127.0.0.1/cases?tls=true&tlsCAFile=/nowhere"};
     for (size_t i = 0; i < DW_COUNT(wrong); i++) {
         assert_int_equal(open_with(f, wrong[i], &err), DW_INVALID);
         assert_string_equal(err.field, "store.uri");

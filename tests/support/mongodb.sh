@@ -1,7 +1,8 @@
 #!/bin/bash
-# mongodb.sh start DIR [PORT [standalone|auth]]   a server that speaks MongoDB's protocol on
+# mongodb.sh start DIR [PORT [standalone] [auth] [tls]]   a server that speaks MongoDB's protocol on
 #                               127.0.0.1:PORT (27117), a replica set of one unless told otherwise;
-#                               prints which one it is.  auth: only for users it knows
+#                               prints which one it is.  auth: only for users it knows.  tls: with the
+#                               certificate and key in DIR/tls.pem, of the authority in DIR/ca.crt
 # mongodb.sh user DIR NAME DATABASE   makes a user who may read and write that one, before auth is
 #                               asked; the password is read from standard input
 # mongodb.sh uri DIR            where it is: mongodb://...
@@ -62,30 +63,34 @@ find_shell() {
 answers() { port_answers "$1"; }
 
 start() {
-    local dir=$1 port=${2:-27117} kind=${3:-replicated} options=()
+    local dir=$1 port=${2:-27117} how=" ${*:3} " options=()
     mkdir -p "$dir/data"
+    echo "mongodb://127.0.0.1:$port/?directConnection=true" >"$dir/uri"
+    [[ $how != *" tls "* ]] || sed -i "s|\$|\&tls=true\&tlsCAFile=$dir/ca.crt|" "$dir/uri"
     if command -v mongod >/dev/null; then
         echo "mongod: $(mongod --version | head -n 1)"
-        [ "$kind" = standalone ] || options=(--replSet rs0)
-        if [ "$kind" = auth ]; then
+        [[ $how == *" standalone "* ]] || options=(--replSet rs0)
+        if [[ $how == *" auth "* ]]; then
             (umask 077 && head -c 48 /dev/urandom | base64 -w 0 >"$dir/keyfile")
             options+=(--auth --keyFile "$dir/keyfile")
         fi
+        [[ $how != *" tls "* ]] || options+=(--tlsMode requireTLS --tlsCertificateKeyFile "$dir/tls.pem")
         start_process "$dir" mongodb mongod --dbpath "$dir/data" --port "$port" --bind_ip 127.0.0.1 \
             --setParameter enableTestCommands=1 "${options[@]}"
         wait_until 60 answers "$port"
-        [ "$kind" != replicated ] || mongosh --quiet --port "$port" --eval \
+        [[ $how =~ standalone|auth ]] || mongosh --quiet "$(cat "$dir/uri")" --eval \
             "try { rs.status() } catch (e) { rs.initiate({_id: 'rs0', members: [{_id: 0, host: '127.0.0.1:$port'}]}) }"
     else
         install_secantus
         echo "SecantusDB $secantus"
-        [ "$kind" = replicated ] || options=("--$kind")
+        [[ $how != *" standalone "* ]] || options+=(--standalone)
+        [[ $how != *" auth "* ]] || options+=(--auth)
+        [[ $how != *" tls "* ]] || options+=(--tls-cert-file "$dir/tls.pem" --tls-key-file "$dir/tls.pem")
         start_process "$dir" mongodb "$venv/bin/secantusd-py" --host 127.0.0.1 --port "$port" \
             --storage-path "$dir/data" --sync-on-commit --enable-test-commands --log-level WARNING \
             "${options[@]}"
         wait_until 60 answers "$port"
     fi
-    echo "mongodb://127.0.0.1:$port/?directConnection=true" >"$dir/uri"
 }
 
 make_user() {
@@ -128,5 +133,5 @@ case "${1:-} ${2:-}" in
 "run "?*) shift && run "$@" ;;
 "program ") install_secantus && echo "$venv/bin/secantusd-py" ;;
 "shell ") find_shell ;;
-*) sed -n '2,15s/^# \{0,1\}//p' "$0" && exit 2 ;;
+*) sed -n '2,16s/^# \{0,1\}//p' "$0" && exit 2 ;;
 esac

@@ -9,9 +9,9 @@
 #include "dw/log.h"
 #include "dw/process.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     PASSWORD_MAX = 1024,
@@ -124,6 +124,70 @@ enum dw_result mongo_read_failed(const bson_error_t *e)
     return DW_RETRY;
 }
 
+const char *mongo_why_away(const struct mongo *m, const bson_error_t *e)
+{
+    bool tls = mongoc_uri_get_tls(m->uri);
+    if (strstr(e->message, "certificate verify failed"))
+        return "the server's certificate is of another name, or of nobody whom tlsCAFile, or without "
+               "it this machine, trusts";
+    if (strstr(e->message, "initialize TLS"))
+        return "what tlsCAFile or tlsCertificateKeyFile names cannot be used";
+    if (tls)
+        return "the server does not answer, or not with TLS";
+    if (strstr(e->message, "Failed to read"))
+        return "the server does not answer, or only with TLS (tls=true)";
+    return "the server does not answer";
+}
+
+/* ---- what the library's monitors see ---- */
+
+static struct mongo_peer *peer(struct mongo *m, const mongoc_host_list_t *host)
+{
+    size_t i = 0;
+    while (i < DW_COUNT(m->peers) - 1 && *m->peers[i].name &&
+           strcmp(m->peers[i].name, host->host_and_port) != 0)
+        i++;
+    snprintf(m->peers[i].name, sizeof m->peers[i].name, "%s", host->host_and_port);
+    return &m->peers[i];
+}
+
+static void set_trouble(struct mongo *m, const mongoc_host_list_t *host, const bson_error_t *e)
+{
+    pthread_mutex_lock(&m->lock);
+    struct mongo_peer *p = peer(m, host);
+    bool is_new = strcmp(p->trouble, e->message) != 0;
+    snprintf(p->trouble, sizeof p->trouble, "%s", e->message);
+    pthread_mutex_unlock(&m->lock);
+    if (is_new && *e->message)
+        dw_log(DW_WARN, "store.mongodb", "%s: %s: %s", host->host_and_port, mongo_why_away(m, e),
+               e->message);
+}
+
+/* They try every second: what stays the same is told once. */
+static void heartbeat_failed(const mongoc_apm_server_heartbeat_failed_t *event)
+{
+    bson_error_t error;
+    mongoc_apm_server_heartbeat_failed_get_error(event, &error);
+    set_trouble(mongoc_apm_server_heartbeat_failed_get_context(event),
+                mongoc_apm_server_heartbeat_failed_get_host(event), &error);
+}
+
+static void heartbeat_succeeded(const mongoc_apm_server_heartbeat_succeeded_t *event)
+{
+    static const bson_error_t none;
+    set_trouble(mongoc_apm_server_heartbeat_succeeded_get_context(event),
+                mongoc_apm_server_heartbeat_succeeded_get_host(event), &none);
+}
+
+static void tell_what_they_see(struct mongo *m)
+{
+    mongoc_apm_callbacks_t *callbacks = mongoc_apm_callbacks_new();
+    mongoc_apm_set_server_heartbeat_failed_cb(callbacks, heartbeat_failed);
+    mongoc_apm_set_server_heartbeat_succeeded_cb(callbacks, heartbeat_succeeded);
+    mongoc_client_pool_set_apm_callbacks(m->pool, callbacks, m);
+    mongoc_apm_callbacks_destroy(callbacks);
+}
+
 /* ---- calls ---- */
 
 static enum dw_result prepare(struct mongo_call *call, struct dw_error *err)
@@ -178,7 +242,8 @@ bool mongo_begin(struct mongo *m, struct mongo_call *call)
     /* A store that was away when we started is prepared by the first call that reaches it. */
     if (__atomic_load_n(&m->prepared, __ATOMIC_ACQUIRE) || prepare(call, &err) == DW_OK)
         return true;
-    dw_log(DW_WARN, "store.mongodb", "%s", err.text);
+    if (may_tell())
+        dw_log(DW_WARN, "store.mongodb", "%s", err.text);
     mongo_end(call);
     return false;
 }
@@ -223,6 +288,7 @@ static void close_store(void *self)
         mongoc_client_pool_destroy(m->pool);
     if (m->uri)
         mongoc_uri_destroy(m->uri);
+    pthread_mutex_destroy(&m->lock);
     dw_free(m->database);
     dw_free(m);
 }
@@ -230,7 +296,8 @@ static void close_store(void *self)
 static enum dw_result read_password(struct mongo *m, struct dw_error *err)
 {
     const struct dw_config *c = m->config;
-    if (mongoc_uri_get_password(m->uri))
+    if (mongoc_uri_get_password(m->uri) ||
+        mongoc_uri_get_option_as_utf8(m->uri, MONGOC_URI_TLSCERTIFICATEKEYFILEPASSWORD, NULL))
         return dw_invalid(err, "store.uri", "expected no password in it: settings are read by "
                                             "many; put it into a file, store.password_file");
     if (!*c->store.password_file)
@@ -255,6 +322,18 @@ static enum dw_result read_password(struct mongo *m, struct dw_error *err)
     return good ? DW_OK : dw_invalid(err, "store.password_file", "expected a password in UTF-8");
 }
 
+/* The library would say so only by never reaching a server. */
+static enum dw_result check_files(const struct mongo *m, struct dw_error *err)
+{
+    static const char *const options[] = {MONGOC_URI_TLSCAFILE, MONGOC_URI_TLSCERTIFICATEKEYFILE};
+    for (size_t i = 0; i < DW_COUNT(options); i++) {
+        const char *file = mongoc_uri_get_option_as_utf8(m->uri, options[i], NULL);
+        if (file && access(file, R_OK) != 0)
+            return dw_invalid(err, "store.uri", "%s: %s cannot be read", options[i], file);
+    }
+    return DW_OK;
+}
+
 static enum dw_result read_uri(struct mongo *m, const char *uri, struct dw_error *err)
 {
     bson_error_t error;
@@ -266,7 +345,8 @@ static enum dw_result read_uri(struct mongo *m, const char *uri, struct dw_error
     if (!database || !*database)
         return dw_invalid(err, "store.uri", "expected a database: mongodb://.../DATABASE");
     m->database = dw_strdup(database);
-    return read_password(m, err);
+    enum dw_result result = check_files(m, err);
+    return result == DW_OK ? read_password(m, err) : result;
 }
 
 static bool set_limits(struct mongo *m)
@@ -309,6 +389,7 @@ static enum dw_result prepare_pool(const char *uri, enum dw_store_use use,
     struct mongo *m = dw_alloc(sizeof *m);
     bson_error_t error;
     pthread_once(&started, start_library);
+    pthread_mutex_init(&m->lock, NULL);
     m->config = config;
     m->use = use;
     *ret = m;
@@ -328,6 +409,8 @@ static enum dw_result open_store(const char *uri, enum dw_store_use use,
     struct mongo *m;
     enum dw_result result = prepare_pool(uri, use, config, &m, err);
     if (result == DW_OK) {
+        if (use == DW_STORE_SERVE)
+            tell_what_they_see(m);
         struct mongo_call call = {m, mongoc_client_pool_pop(m->pool)};
         result = call.client ? prepare(&call, err) : DW_RETRY;
         mongo_end(&call);

@@ -9,8 +9,14 @@
 
 #include <limits.h>
 #include <mongoc/mongoc.h>
+#include <pthread.h>
 
 enum { MONGO_NO_DUE = INT_MAX, MONGO_OBJECT_KEY = 20 };
+
+/* One server, and why it cannot be reached; "" when it can. */
+struct mongo_peer {
+    char name[320], trouble[512];
+};
 
 struct mongo {
     const struct dw_config *config;
@@ -20,6 +26,8 @@ struct mongo {
     char *database;
     bool prepared; /* the server was seen, and its schema is ours */
     bool missed;   /* the last wait for a primary was in vain, and none was seen since */
+    pthread_mutex_t lock;
+    struct mongo_peer peers[8]; /* more of them share the last */
 };
 
 /* One client for one call; NULL: none is free, nothing was sent. */
@@ -42,6 +50,9 @@ enum dw_result mongo_outcome(const bson_error_t *error);
 enum dw_result mongo_read_failed(const bson_error_t *error);
 /* Writes down what went wrong, at most once a second. */
 void mongo_tell(const char *doing, const bson_error_t *error);
+
+/* What an error of not reaching the server means, for who has to do something about it. */
+const char *mongo_why_away(const struct mongo *m, const bson_error_t *error);
 
 /* ---- mongo_schema.c ---- */
 

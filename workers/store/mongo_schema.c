@@ -102,7 +102,7 @@ static enum dw_result check_topology(struct mongo_call *call, struct dw_error *e
     bson_destroy(&reply);
     bson_destroy(hello);
     if (!good)
-        return failed(&error, "the server does not answer", err);
+        return failed(&error, mongo_why_away(call->mongo, &error), err);
     if (!replicated && !call->mongo->config->store.allow_standalone)
         return dw_invalid(err, "store.uri",
                           "the server is no member of a replica set, so its disk would be the only "
