@@ -17,11 +17,13 @@ import sys
 import tempfile
 import threading
 import unittest
+import unittest.mock
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from installation import (BIN, SOURCE, Citizen, Installation, Member, a_filing, a_pdf, free_ports,  # noqa: E402
                           wait_until)
 from bad_days import own_mounts  # noqa: E402
+from mongo_server import tell  # noqa: E402
 
 DONE, NO, USAGE, DATA, AWAY, RETRY, CONFIG = 0, 1, 2, 65, 69, 75, 78
 FILES = [("账单.pdf", "application/pdf", a_pdf(200_000, 1)), ("b.pdf", "application/pdf", a_pdf(5_000, 2))]
@@ -497,9 +499,7 @@ class Versions(Moving):
         self.file_and_work()
         wait_until(60, self.all_are_counted, "all are counted")
         self.stop()
-        with sqlite3.connect(self.store) as db:
-            db.executescript("DROP INDEX cases_fold; ALTER TABLE cases DROP COLUMN fold; PRAGMA user_version=1")
-        db.close()
+        self.make_older()
         self.worker_refuses("older Dengwen")
         self.ends(CONFIG, "store", "copy", "--to", "sqlite:x.db", says="older Dengwen")
         done = self.ends(DONE, "init-db")
@@ -508,11 +508,56 @@ class Versions(Moving):
         self.assertIn("already", self.ends(DONE, "init-db").stdout)
         self.everything_is_there()
 
+    def make_older(self):
+        with sqlite3.connect(self.store) as db:
+            db.executescript("DROP INDEX cases_fold; ALTER TABLE cases DROP COLUMN fold; PRAGMA user_version=1")
+        db.close()
+
     def all_are_counted(self):
         with sqlite3.connect(f"file:{self.store}?mode=ro", uri=True) as db:
             waiting = db.execute("SELECT count(*) FROM cases WHERE fold > 0").fetchone()[0]
         db.close()
         return waiting == 0
+
+
+class VersionsInMongodb(Versions):
+    settings = ()
+    test_made_and_made_again = None  # which does both
+
+    def setUp(self):
+        with unittest.mock.patch.dict(os.environ, DENGWEN_TEST_MONGODB=server):
+            super().setUp()
+
+    def tell(self, **command):
+        port = int(re.search(r":(\d+)", server.removeprefix("mongodb:")).group(1))
+        tell(port, os.path.basename(self.folder), **command)
+
+    def set_version(self, version):
+        self.tell(update="schema", updates=[{"q": {"_id": "dengwen"}, "u": {"$set": {"version": version}}}])
+
+    def make_older(self):
+        self.tell(dropIndexes="cases", index="fold")
+        self.tell(update="cases", updates=[{"q": {}, "u": {"$unset": {"fold": "", "ix.fold": ""}}, "multi": True}])
+        self.set_version(1)
+
+    def all_are_counted(self):
+        """They are in the copy that a backup is."""
+        path = f"{self.folder}/counted.db"
+        if os.path.exists(path):
+            os.remove(path)
+        self.ends(DONE, "backup", path)
+        with sqlite3.connect(path) as db:
+            waiting = db.execute("SELECT count(*) FROM cases WHERE fold > 0").fetchone()[0]
+        db.close()
+        return waiting == 0
+
+    def test_a_newer_one(self):
+        self.ends(DONE, "init-db")
+        self.set_version(99)
+        for words in (("init-db",), ("backup", "x.db"), ("store", "copy", "--to", "sqlite:x.db")):
+            self.ends(CONFIG, *words, says="newer Dengwen (version 99")
+        self.here.start("keyd", "broker")
+        self.worker_refuses("install that one")
 
 
 if __name__ == "__main__":
