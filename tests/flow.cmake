@@ -28,7 +28,7 @@ foreach(name IN ITEMS one_is_away one_never_comes_back)
                        ENVIRONMENT "DENGWEN_BIN=${CMAKE_BINARY_DIR}/bin")
 endforeach()
 # The same promises with the cases in MongoDB.
-foreach(name IN ITEMS main_job retries clocks several)
+foreach(name IN ITEMS main_job retries clocks several bad_days notices)
   add_test(NAME flow/${name}-mongodb COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/support/mongodb.sh run /usr/bin/python3
                                              ${CMAKE_CURRENT_SOURCE_DIR}/flow/${name}.py)
   set_tests_properties(flow/${name}-mongodb PROPERTIES LABELS flow TIMEOUT 600
@@ -37,4 +37,5 @@ endforeach()
 # The longest begin first, so that none of them is left alone at the end.
 set_tests_properties(flow/crash_campaign flow/crash_mongodb flow/canaries flow/canaries_mongodb
                      flow/broker_kills PROPERTIES COST 200)
-set_tests_properties(flow/moving flow/counters flow/bad_days flow/peers flow/mongodb PROPERTIES COST 100)
+set_tests_properties(flow/moving flow/counters flow/bad_days flow/bad_days-mongodb flow/peers flow/mongodb
+                     PROPERTIES COST 100)
