@@ -11,6 +11,7 @@
 
 #include "dw/audit.h"
 #include "dw/process.h"
+#include "dw/registering.h"
 #include "dw/services.h"
 #include "dw/statistics.h"
 #include "dw/store.h"
@@ -205,11 +206,8 @@ struct filing_job {
     struct dw_sealed_filing filing;
     uint8_t lease[DW_LEASE_LEN];
     size_t broker; /* that holds the item */
-    uint32_t parts;
-    uint32_t reference_n;
     bool route_differs;
-    int status; /* of the fetching: 200, 300 not now, 422 never */
-    const char *why;
+    struct dw_registering registering;
 };
 struct fetcher *cw_fetcher_new(struct casework *cw);
 void cw_fetcher_free(struct fetcher *f);

@@ -32,12 +32,6 @@ struct batch {
     size_t count;
 };
 
-static void fail(struct filing_job *job, int status, const char *why)
-{
-    job->status = status;
-    job->why = why;
-}
-
 static bool store_batch(struct casework *cw, struct filing_job *job, struct batch *b)
 {
     struct dw_store_step step = {.objects = b->objects, .objects_count = b->count};
@@ -46,11 +40,7 @@ static bool store_batch(struct casework *cw, struct filing_job *job, struct batc
     for (size_t i = 0; i < b->count; i++)
         dw_bus_answer_free(&b->answers[i]);
     b->count = 0;
-    if (step.outcome == DW_INVALID)
-        fail(job, 422, "a chunk exists with other contents");
-    else if (step.outcome != DW_OK)
-        fail(job, 300, "the store is away");
-    return step.outcome == DW_OK;
+    return dw_registering_stored(&job->registering, step.outcome);
 }
 
 static bool fetch_part(struct casework *cw, struct filing_job *job, uint32_t n,
@@ -63,7 +53,7 @@ static bool fetch_part(struct casework *cw, struct filing_job *job, uint32_t n,
     if (result == DW_OK && ret->status == 200 && ret->payload_count == 1)
         return true;
     dw_bus_answer_free(ret);
-    fail(job, 300, "a chunk could not be fetched");
+    dw_registering_no_part(&job->registering);
     return false;
 }
 
@@ -91,7 +81,7 @@ static bool fetch_file(struct casework *cw, struct filing_job *job,
     crypto_generichash_final(&hash, got, sizeof got);
     if (size == file->size && memcmp(got, file->hash, sizeof got) == 0)
         return true;
-    fail(job, 422, "a file is not the one the filing names");
+    dw_registering_other_file(&job->registering);
     return false;
 }
 
@@ -100,7 +90,6 @@ static void fetch_all(struct casework *cw, struct filing_job *job)
     struct batch b = {.count = 0};
     uint32_t next = 0;
     bool good = true;
-    job->status = 200;
     for (size_t i = 0; good && i < job->filing.objects_count; i++) {
         const struct dw_object_ref *o = &job->filing.objects[i];
         if (o->type != DW_OBJECT_FILE)

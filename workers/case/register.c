@@ -12,17 +12,6 @@
 
 enum { FILING_FRAME = 1, SEAL_FRAME = 2, FIRST_OBJECT_FRAME = 3, DAYS_BACK = 400 };
 
-/* The answer to the queue: 200 done, 300 not now, 422 never. */
-static void verdict(struct casework *cw, struct pending *p, int status, const char *why)
-{
-    (*(status == 422 ? cw->m_dead : cw->m_later)) += status != 200;
-    p->status = status;
-    p->commit = false;
-    dw_error_set(&p->error, "", "%s", why);
-    if (status == 422)
-        dw_log(DW_ERROR, "case.refused-filing", "%s", why);
-}
-
 static bool is_live(void *arg, const char *body_id)
 {
     struct {
@@ -203,9 +192,19 @@ static const char *check_filing(struct casework *cw, struct pending *p,
     return NULL;
 }
 
-/* ---- committing ---- */
+/* ---- what it becomes ---- */
 
-static void settle(struct casework *cw, struct pending *p);
+static void go_on(struct casework *cw, struct pending *p, enum dw_registering_next next);
+
+static void written(struct casework *cw, struct pending *p)
+{
+    enum dw_registering_next next =
+        dw_registering_written(&p->job->registering, &p->changes[0].step);
+    dw_buf_free(&p->changes[0].doc);
+    p->changes_count = 0;
+    p->settle = NULL;
+    go_on(cw, p, next);
+}
 
 static void propose(struct casework *cw, struct pending *p)
 {
@@ -213,7 +212,8 @@ static void propose(struct casework *cw, struct pending *p)
     char *reference = dw_arena_alloc(&p->arena, DW_REFERENCE_TEXT);
     struct dw_case c;
     size_t objects = 0;
-    dw_reference_make(job->filing.id, job->filing.facts.day, job->reference_n, reference);
+    dw_reference_make(job->filing.id, job->filing.facts.day, job->registering.reference_n,
+                      reference);
     dw_case_register(&cw->domain, &job->filing, p->request.body[FILING_FRAME],
                      p->request.body[SEAL_FRAME].data, reference, dw_now(), &p->arena, &c);
     if (job->route_differs)
@@ -234,77 +234,70 @@ static void propose(struct casework *cw, struct pending *p)
     change->step.with_receipt = true;
     memcpy(change->step.handle, job->filing.handle, 16);
     change->step.reference = reference;
-    cw_seal_change(p, change);
     p->status = 200;
-    p->settle = settle;
+    cw_seal_change(p, change);
+    p->settle = written;
     cw_finish(cw, p);
 }
 
-static void settle(struct casework *cw, struct pending *p)
+static enum dw_result look(struct casework *cw, const struct pending *p)
 {
-    const struct dw_store_step *step = &p->changes[0].step;
-    if (step->outcome == DW_CONFLICT && step->taken && p->job->reference_n < 64) {
-        p->job->reference_n++; /* somebody else's: draw the next */
-        dw_buf_free(&p->changes[0].doc);
-        p->changes_count = 0;
-        propose(cw, p);
-        return;
-    }
-    if (step->outcome == DW_OK) {
-        if (!step->existed)
-            (*cw->m_registered)++;
-        verdict(cw, p, 200, "");
-    } else if (step->outcome == DW_INVALID) {
-        verdict(cw, p, 422, "an object or a receipt exists with other contents");
-    } else { /* after UNCERTAIN the next delivery finds the case, or not */
-        verdict(cw, p, 300, "the store is away");
-    }
-    p->settle = NULL;
+    struct dw_store_case found;
+    DW_AUTO_BUF doc = {0};
+    dw_buf_init(&doc, DW_DOC_MAX + 1);
+    return dw_store_case(cw->store, p->job->filing.id, &doc, &found);
+}
+
+static void fetch(struct casework *cw, struct pending *p)
+{
+    memcpy(p->job->lease, p->request.address.data, DW_LEASE_LEN);
+    for (size_t i = 0; i < cw->workers_count; i++)
+        if (cw->workers[i].worker == p->worker)
+            p->job->broker = cw->workers[i].broker;
+    cw_fetch(cw->fetcher, p);
+}
+
+static void answer(struct casework *cw, struct pending *p)
+{
+    const struct dw_registering *r = &p->job->registering;
+    (*cw->m_registered) += r->made;
+    (*(r->status == 422 ? cw->m_dead : cw->m_later)) += r->status != 200;
+    p->status = r->status;
+    p->commit = false;
+    dw_error_set(&p->error, "", "%s", r->why);
+    if (r->status == 422)
+        dw_log(DW_ERROR, "case.refused-filing", "%s", r->why);
     cw_finish(cw, p);
+}
+
+static void go_on(struct casework *cw, struct pending *p, enum dw_registering_next next)
+{
+    if (next == DW_REGISTERING_LOOK)
+        next = dw_registering_looked(&p->job->registering, look(cw, p));
+    if (next == DW_REGISTERING_FETCH)
+        fetch(cw, p);
+    else if (next == DW_REGISTERING_WRITE)
+        propose(cw, p);
+    else
+        answer(cw, p);
 }
 
 void cw_filing_fetched(struct casework *cw, struct pending *p)
 {
-    if (p->job->status == 200) {
-        propose(cw, p);
-    } else {
-        verdict(cw, p, p->job->status, p->job->why);
-        cw_finish(cw, p);
-    }
+    go_on(cw, p, dw_registering_fetched(&p->job->registering));
 }
 
 void cw_filing(struct casework *cw, struct pending *p)
 {
     struct dw_item_header header;
-    struct dw_store_case found;
-    DW_AUTO_BUF doc = {0};
     p->job = dw_arena_alloc(&p->arena, sizeof *p->job);
     memset(p->job, 0, sizeof *p->job);
     struct dw_directory *dir = dw_directory_take(cw->directory);
-    const char *why = check_filing(cw, p, &header, dir);
+    const char *wrong = check_filing(cw, p, &header, dir);
     dw_directory_give(cw->directory, dir);
-    if (why) {
-        verdict(cw, p, 422, why);
-        cw_finish(cw, p);
-        return;
-    }
-    DW_POINT("case.verified");
-    dw_buf_init(&doc, DW_DOC_MAX + 1);
-    enum dw_result there = dw_store_case(cw->store, p->job->filing.id, &doc, &found);
-    if (there == DW_OK && !DW_BUG("no-uniqueness")) {
-        verdict(cw, p, 200, ""); /* delivered before */
-        cw_finish(cw, p);
-    } else if (there == DW_RETRY) {
-        verdict(cw, p, 300, "the store is away");
-        cw_finish(cw, p);
-    } else if (header.parts) {
-        memcpy(p->job->lease, p->request.address.data, DW_LEASE_LEN);
-        p->job->parts = header.parts;
-        for (size_t i = 0; i < cw->workers_count; i++)
-            if (cw->workers[i].worker == p->worker)
-                p->job->broker = cw->workers[i].broker;
-        cw_fetch(cw->fetcher, p);
-    } else {
-        propose(cw, p);
-    }
+    enum dw_registering_next next =
+        dw_registering_begin(&p->job->registering, wrong ? 0 : header.parts, wrong);
+    if (!wrong)
+        DW_POINT("case.verified");
+    go_on(cw, p, next);
 }
