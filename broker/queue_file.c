@@ -355,7 +355,9 @@ static bool is_cut_short(struct dw_queue *q)
     int64_t application = pragma(q, "PRAGMA application_id"); /* reads, so that the log is found */
     int64_t page = pragma(q, "PRAGMA page_size");
     int logged = -1;
-    sqlite3_wal_checkpoint_v2(q->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &logged, NULL);
+    /* What was written before a kill, and never synced, can be read too.  Moved, it is durable. */
+    int rc = sqlite3_wal_checkpoint_v2(q->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &logged, NULL);
+    q->log_failed = (rc & 0xff) == SQLITE_IOERR;
     return sqlite3_file_control(q->db, "main", SQLITE_FCNTL_FILE_POINTER, &file) == SQLITE_OK &&
            file->pMethods && file->pMethods->xFileSize(file, &size) == SQLITE_OK && page > 0 &&
            size % page != 0 && logged <= 0 && application == APPLICATION_ID;
@@ -387,6 +389,8 @@ static enum dw_result open_database(struct dw_queue *q, struct dw_error *err)
     sqlite3_busy_timeout(q->db, 5000);
     if (is_cut_short(q)) /* before anything is written to it */
         return refuse(q, err, "is cut short; restore it from a backup or set it aside");
+    if (q->log_failed) /* nobody may be told of what it holds */
+        return refuse(q, err, "cannot be read or written; look at its disk");
     /* secure_delete=FAST: what is deleted is sealed; zeroing each page would double the writing. */
     static const char settings[] = "PRAGMA auto_vacuum=INCREMENTAL;"
                                    "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"

@@ -1,10 +1,13 @@
 # The queue and the broker on a disk in memory that loses power; see tests/support/disk.h.
-add_library(dw_disk STATIC support/disk.c support/ending.c)
+add_library(dw_disk STATIC support/disk.c support/disk_vfs.c support/ending.c)
 target_link_libraries(dw_disk PUBLIC dw_broker dw_sqlite)
 target_include_directories(dw_disk PUBLIC ${CMAKE_SOURCE_DIR}/broker)
 target_link_options(dw_disk PUBLIC -Wl,--wrap=_exit,--wrap=dw_log)
 
 dw_test(queue_crash crash dw_disk)
+
+dw_test(store_crash crash dw_store dw_disk)
+target_link_options(test_store_crash PRIVATE -Wl,--wrap=dw_checkpointer_start,--wrap=dw_checkpointer_stop)
 
 add_executable(sim sim/main.c sim/sim.c sim/peers.c sim/check.c)
 target_link_libraries(sim PRIVATE dw_disk)

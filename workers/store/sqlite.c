@@ -23,6 +23,7 @@
 enum {
     NO_DUE = INT_MAX,
     PROBES_MAX = 16,
+    NAP_MS = 20,
     LOG_PAGES = 16384, /* a commit moves the log itself when the thread cannot keep up */
 };
 
@@ -269,8 +270,10 @@ static enum dw_result put_case(struct sqlite *s, struct dw_store_step *step)
     DW_AUTO_BUF row = {0};
     dw_buf_init(&row, DW_DOC_MAX);
     dw_encode(&dw_case_index_layout, step->ix, &row);
-    if (DW_BUG("no-uniqueness") && there && step->old_version == 0)
-        slot = (int64_t)((uint64_t)(slot + 1 + dw_monotonic_ms()) & INT64_MAX);
+    if (DW_BUG("no-uniqueness") && there && step->old_version == 0) {
+        sqlite3_randomness(sizeof slot, &slot);
+        slot &= INT64_MAX;
+    }
     st = use(s, step->old_version ? Q_CASE_UPDATE : Q_CASE_INSERT);
     sqlite3_bind_int64(st, 1, slot);
     blob(st, 2, step->case_id, 16);
@@ -706,6 +709,21 @@ static bool set_cache(struct sqlite *s, int64_t mib)
     return sqlite_exec(s->db, text);
 }
 
+/* What a process wrote that was killed before its sync can be read, and need not be on the disk.  Whoever
+ * finds a case here answers for it, so it is made durable first: a log that is moved into the file is.
+ * A disk that is full has synced the log. */
+static bool make_durable(struct sqlite *s, int64_t busy_ms)
+{
+    int rc;
+    int64_t waited = 0;
+    while ((rc = sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL) &
+                 0xff) == SQLITE_BUSY && waited < busy_ms) {
+        sqlite3_sleep(NAP_MS); /* another process is at it */
+        waited += NAP_MS;
+    }
+    return rc == SQLITE_OK || rc == SQLITE_FULL;
+}
+
 /* Nothing but the connection, with what each needs.  A path of the settings is relative to them. */
 static enum dw_result connect(const char *rest, enum dw_store_use use,
                               const struct dw_config *config, struct sqlite **ret,
@@ -732,9 +750,11 @@ static enum dw_result connect(const char *rest, enum dw_store_use use,
                             : "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
                               "PRAGMA secure_delete=ON; PRAGMA temp_store=MEMORY;"
                               "PRAGMA trusted_schema=OFF;";
-    return sqlite_exec(s->db, first)
-               ? DW_OK
-               : dw_invalid(err, "store.uri", "is not a database of cases, or is damaged");
+    if (!sqlite_exec(s->db, first))
+        return dw_invalid(err, "store.uri", "is not a database of cases, or is damaged");
+    if (use != DW_STORE_LOOK && !make_durable(s, config->store.busy_ms))
+        return dw_invalid(err, "store.uri", "cannot be written; look at its disk");
+    return DW_OK;
 }
 
 /* What is wrong, of which file, and what SQLite says of it. */
