@@ -27,15 +27,16 @@ static struct call *call_in(struct sim *s, const struct dw_mdp_message *m)
 
 static void stops_waiting(struct sim *s, struct call *c)
 {
+    struct node *n = &s->nodes[c->node];
     if (!c->waiting)
         return;
     c->waiting = false;
-    s->waiting_count--;
-    s->waiting_bytes -= (int64_t)c->bytes + 8;
+    n->waiting_count--;
+    n->waiting_bytes -= (int64_t)c->bytes + 8;
 }
 
 /* A request came to the broker: it waits, unless the broker answers or hands it out at once. */
-void check_arrived(struct sim *s, const struct dw_frames *frames)
+void check_arrived(struct sim *s, struct node *n, const struct dw_frames *frames)
 {
     struct dw_mdp_message m;
     const char *why;
@@ -46,18 +47,19 @@ void check_arrived(struct sim *s, const struct dw_frames *frames)
     if (!c || c->waiting)
         return;
     c->waiting = true;
+    c->node = n->n;
     c->since = s->mono;
-    s->waiting_count++;
-    s->waiting_bytes += (int64_t)c->bytes + 8;
+    n->waiting_count++;
+    n->waiting_bytes += (int64_t)c->bytes + 8;
 }
 
-static bool is_queued(struct sim *s, int filing, bool dead)
+static bool is_queued(struct node *node, int filing, bool dead)
 {
     sqlite3_stmt *q;
     uint8_t id[DW_ID_LEN];
     bool there = false;
     filing_id(filing, 0, id);
-    if (sqlite3_prepare_v2(s->queue->db, "SELECT 1 FROM items WHERE id = ?1 AND (state = 3) = ?2",
+    if (sqlite3_prepare_v2(node->queue->db, "SELECT 1 FROM items WHERE id = ?1 AND (state = 3) = ?2",
                            -1, &q, NULL) != SQLITE_OK)
         return false;
     sqlite3_bind_blob(q, 1, id, sizeof id, SQLITE_STATIC);
@@ -67,7 +69,8 @@ static bool is_queued(struct sim *s, int filing, bool dead)
     return there;
 }
 
-static void handed_out(struct sim *s, const struct dw_mdp_message *m, uint32_t conn)
+static void handed_out(struct sim *s, struct node *n, const struct dw_mdp_message *m,
+                       uint32_t conn)
 {
     uint8_t id[DW_ID_LEN];
     uint64_t fence;
@@ -84,16 +87,17 @@ static void handed_out(struct sim *s, const struct dw_mdp_message *m, uint32_t c
     }
     s->deliveries++;
     sim_note(s, "filing %d goes to %u, fence %llu", filing, conn, (unsigned long long)fence);
-    if (fence <= s->filings[filing].fence)
+    if (fence <= s->filings[filing].fence[n->n])
         check_fail(s, "no lease is given twice with the same fence");
-    s->filings[filing].fence = fence;
+    s->filings[filing].fence[n->n] = fence;
     /* Those before it of its key were acknowledged before it was put. */
     for (int i = 0; i < filing; i++)
-        if (key_of(i) == key_of(filing) && !s->filings[i].cases && !is_queued(s, i, true))
+        if (key_of(i) == key_of(filing) && !s->filings[i].cases && !is_queued(n, i, true))
             check_fail(s, "items of one key come in the order they were put");
 }
 
-void check_sent(struct sim *s, const struct dw_peer *to, const struct dw_frames *frames)
+void check_sent(struct sim *s, struct node *n, const struct dw_peer *to,
+                const struct dw_frames *frames)
 {
     struct dw_mdp_message m;
     const char *why;
@@ -101,7 +105,7 @@ void check_sent(struct sim *s, const struct dw_peer *to, const struct dw_frames 
     if (dw_mdp_parse(frames->items, frames->count, &m, &why) != DW_OK) {
         check_fail(s, "the broker keeps to the protocol");
     } else if (m.worker && m.command == DW_MDP_REQUEST) {
-        handed_out(s, &m, conn);
+        handed_out(s, n, &m, conn);
     } else if (!m.worker && dw_slice_is(m.service, "case.desk")) {
         struct call *c = call_in(s, &m);
         if (c)
@@ -110,7 +114,7 @@ void check_sent(struct sim *s, const struct dw_peer *to, const struct dw_frames 
 }
 
 /* Those of a claim that nobody has had yet come by class, then as they were put. */
-void check_claimed(struct sim *s, const struct dw_queue_op *op)
+void check_claimed(struct sim *s, struct node *n, const struct dw_queue_op *op)
 {
     struct dw_item_header last = {0};
     int64_t last_seq = 0;
@@ -120,7 +124,7 @@ void check_claimed(struct sim *s, const struct dw_queue_op *op)
         sqlite3_stmt *q;
         if (!dw_item_header_decode(op->items[i].frames.items[0], &h))
             continue;
-        if (sqlite3_prepare_v2(s->queue->db, "SELECT seq FROM items WHERE id = ?1", -1, &q, NULL) !=
+        if (sqlite3_prepare_v2(n->queue->db, "SELECT seq FROM items WHERE id = ?1", -1, &q, NULL) !=
             SQLITE_OK)
             return;
         sqlite3_bind_blob(q, 1, op->items[i].id, DW_ID_LEN, SQLITE_STATIC);
@@ -134,11 +138,11 @@ void check_claimed(struct sim *s, const struct dw_queue_op *op)
     }
 }
 
-static int64_t count(struct sim *s, const char *sql)
+static int64_t count(struct node *node, const char *sql)
 {
     sqlite3_stmt *q;
     int64_t n = -1;
-    if (sqlite3_prepare_v2(s->queue->db, sql, -1, &q, NULL) != SQLITE_OK)
+    if (sqlite3_prepare_v2(node->queue->db, sql, -1, &q, NULL) != SQLITE_OK)
         return n;
     if (sqlite3_step(q) == SQLITE_ROW)
         n = sqlite3_column_int64(q, 0);
@@ -147,52 +151,78 @@ static int64_t count(struct sim *s, const char *sql)
 }
 
 /* What the queue knows without looking is what its file has; and what the file may hold. */
-void check_file(struct sim *s)
+void check_file(struct sim *s, struct node *n)
 {
-    const struct totals *t = &s->queue->totals;
+    const struct totals *t = &n->queue->totals;
     const int64_t bulk_max = ITEMS_MAX * SLOW_PERCENT / 100;
-    if (count(s, "SELECT count(*) FROM items") > ITEMS_MAX ||
-        count(s, "SELECT count(*) FROM items WHERE class = 1") > bulk_max)
+    if (count(n, "SELECT count(*) FROM items") > ITEMS_MAX ||
+        count(n, "SELECT count(*) FROM items WHERE class = 1") > bulk_max)
         check_fail(s, "bulk work leaves room for statutory work");
-    if (count(s, "SELECT count(*) FROM (SELECT 1 FROM items WHERE state <> 3"
+    if (count(n, "SELECT count(*) FROM (SELECT 1 FROM items WHERE state <> 3"
                  " GROUP BY handle, service HAVING sum(state <> 4) <> 1)"))
         check_fail(s, "of the items of a key one is in front");
-    if (t->items != count(s, "SELECT count(*) FROM items") ||
-        t->bytes != count(s, "SELECT coalesce(sum(bytes), 0) FROM items") ||
-        t->open_bytes != count(s, "SELECT coalesce(sum(bytes), 0) FROM open") ||
-        t->states[READY] != count(s, "SELECT count(*) FROM items WHERE state = 0") ||
-        t->states[LEASED] != count(s, "SELECT count(*) FROM items WHERE state = 1") ||
-        t->states[DELAYED] != count(s, "SELECT count(*) FROM items WHERE state = 2") ||
-        t->states[DEAD] != count(s, "SELECT count(*) FROM items WHERE state = 3") ||
-        t->states[BEHIND] != count(s, "SELECT count(*) FROM items WHERE state = 4"))
+    if (t->items != count(n, "SELECT count(*) FROM items") ||
+        t->bytes != count(n, "SELECT coalesce(sum(bytes), 0) FROM items") ||
+        t->open_bytes != count(n, "SELECT coalesce(sum(bytes), 0) FROM open") ||
+        t->states[READY] != count(n, "SELECT count(*) FROM items WHERE state = 0") ||
+        t->states[LEASED] != count(n, "SELECT count(*) FROM items WHERE state = 1") ||
+        t->states[DELAYED] != count(n, "SELECT count(*) FROM items WHERE state = 2") ||
+        t->states[DEAD] != count(n, "SELECT count(*) FROM items WHERE state = 3") ||
+        t->states[BEHIND] != count(n, "SELECT count(*) FROM items WHERE state = 4"))
         check_fail(s, "what is counted is what there is");
 }
 
-void check_stored(struct sim *s, int filing)
+/* `cases` is what some worker saw last; another may have written since. */
+void check_store(struct sim *s, struct peer *p)
 {
-    sim_note(s, "filing %d is stored", filing);
-    if (++s->filings[filing].cases > 1)
-        check_fail(s, "what was acknowledged is done once");
+    int counts[FILINGS];
+    if (!cases_count(s, p, counts))
+        return;
+    for (int i = 0; i < FILINGS; i++) {
+        if (counts[i] > s->filings[i].cases)
+            sim_note(s, "filing %d is stored", i);
+        if (counts[i] > 1)
+            check_fail(s, "what was acknowledged is done once");
+        if (counts[i] && s->filings[i].bad)
+            check_fail(s, "what cannot be verified never becomes a case");
+        s->filings[i].cases = counts[i];
+    }
 }
 
+static bool is_anywhere(struct sim *s, int filing)
+{
+    for (int i = 0; i < BROKERS; i++)
+        if (is_queued(&s->nodes[i], filing, false) || is_queued(&s->nodes[i], filing, true))
+            return true;
+    return false;
+}
+
+/* While all queues can be looked into. */
 void check_reopened(struct sim *s)
 {
+    for (int i = 0; i < BROKERS; i++)
+        if (!s->nodes[i].up)
+            return;
     for (int i = 0; i < FILINGS; i++)
-        if (s->filings[i].acked && !s->filings[i].cases && !is_queued(s, i, false) &&
-            !is_queued(s, i, true))
+        if (s->filings[i].acked && !s->filings[i].cases && !is_anywhere(s, i))
             check_fail(s, "what was acknowledged is in the queue or in the store");
 }
 
 /* At each tick: what waits is bounded, and does not wait for ever. */
-void check_waits(struct sim *s)
+void check_waits(struct sim *s, struct node *n)
 {
     int64_t longest = s->config.broker.request_ttl_ms + 2 * TICK_MS;
-    if (s->waiting_count > s->config.broker.max_waiting ||
-        s->waiting_bytes > s->config.broker.max_waiting_bytes + CALL_BYTES + 8)
+    if (n->waiting_count > s->config.broker.max_waiting ||
+        n->waiting_bytes > s->config.broker.max_waiting_bytes + CALL_BYTES + 8)
         check_fail(s, "what waits in memory is bounded");
     for (int i = 0; i < s->calls_count; i++)
         if (s->calls[i].waiting && s->mono - s->calls[i].since > longest)
             check_fail(s, "every wait ends");
+}
+
+static bool is_settled(const struct node *n)
+{
+    return n->up && !n->busy && n->queue->totals.items == n->queue->totals.states[DEAD];
 }
 
 bool check_done(struct sim *s)
@@ -200,21 +230,46 @@ bool check_done(struct sim *s)
     for (int i = 0; i < INTAKES; i++)
         if (s->peers[i].filing < FILINGS)
             return false;
-    return s->up && !s->busy && s->mono > FAULTS_MS + SETTLED_MS &&
-           s->queue->totals.items == s->queue->totals.states[DEAD];
+    for (int i = 0; i < BROKERS; i++)
+        if (!is_settled(&s->nodes[i]))
+            return false;
+    for (int i = INTAKES; i < INTAKES + WORKERS - 1; i++)
+        if (!s->peers[i].store)
+            return false;
+    return s->mono > FAULTS_MS + SETTLED_MS;
+}
+
+/* Seen by each of those that have it open. */
+static void check_cases(struct sim *s, struct peer *p)
+{
+    int counts[FILINGS];
+    const char *wrong;
+    if (!cases_count(s, p, counts)) {
+        check_fail(s, "the store answers when nothing fails");
+        return;
+    }
+    for (int i = 0; i < FILINGS; i++) {
+        if (counts[i] != !s->filings[i].bad)
+            check_fail(s, "what was acknowledged is done once");
+        else if (counts[i] && (wrong = cases_wrong(s, p, i)))
+            check_fail(s, wrong);
+    }
 }
 
 void check_end(struct sim *s)
 {
     for (int i = 0; i < FILINGS; i++) {
-        const struct filing *f = &s->filings[i];
-        if (!f->acked)
+        bool dead = false;
+        for (int n = 0; n < BROKERS; n++)
+            dead |= is_queued(&s->nodes[n], i, true);
+        if (!s->filings[i].acked)
             check_fail(s, "every filing is acknowledged in the end");
-        if (!f->bad && f->cases != 1)
-            check_fail(s, "what was acknowledged is done once");
-        if (f->bad && !is_queued(s, i, true))
+        if (s->filings[i].bad && !dead)
             check_fail(s, "what cannot be done is kept as a dead letter");
     }
-    if (s->waiting_count)
-        check_fail(s, "every wait ends");
+    for (int i = INTAKES; i < INTAKES + WORKERS - 1; i++)
+        check_cases(s, &s->peers[i]);
+    for (int i = 0; i < BROKERS; i++)
+        if (s->nodes[i].waiting_count)
+            check_fail(s, "every wait ends");
 }

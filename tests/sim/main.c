@@ -32,18 +32,29 @@ static int run_all(uint64_t from, uint64_t to)
 {
     static struct sim s;
     uint64_t hash = 0;
-    long failed = 0, events = 0, deliveries = 0, crashes = 0, faults = 0;
+    long failed = 0, events = 0, deliveries = 0, crashes = 0, faults = 0, deaths = 0;
+    long outcomes[DW_UNCERTAIN + 1] = {0}, existed = 0, taken = 0;
     for (uint64_t seed = from; seed <= to; seed++) {
         failed += !run(seed, failed < 3, &hash, &s);
         events += s.lines_count;
         deliveries += s.deliveries;
         crashes += s.crashes;
         faults += s.faults;
+        deaths += s.deaths;
+        existed += s.existed;
+        taken += s.taken;
+        for (int i = 0; i <= DW_UNCERTAIN; i++)
+            outcomes[i] += s.outcomes[i];
     }
     printf("seeds %llu to %llu: %ld failed; %ld lines of trace, %ld deliveries, %ld crashes of the "
            "broker, %ld faults, trace %016llx\n",
            (unsigned long long)from, (unsigned long long)to, failed, events, deliveries, crashes,
            faults, (unsigned long long)hash);
+    printf("  store: %ld workers died;", deaths);
+    for (int i = 0; i <= DW_UNCERTAIN; i++)
+        if (outcomes[i])
+            printf(" %s %ld,", dw_result_name((enum dw_result)i), outcomes[i]);
+    printf(" case there %ld, reference taken %ld\n", existed, taken);
     return failed != 0;
 }
 
