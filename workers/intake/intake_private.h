@@ -5,6 +5,7 @@
 #include "dw/gate.h"
 #include "dw/intake.h"
 #include "dw/keyd.h"
+#include "dw/putting.h"
 #include "dw/wire.h"
 
 #include <pthread.h>

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { GRANTS_MAX = 8, OBJECTS_MAX = 4 + DW_MANIFEST_FILES_MAX, RETRY_SECONDS = 5,
+enum { GRANTS_MAX = 8, OBJECTS_MAX = 4 + DW_MANIFEST_FILES_MAX,
        STORED_NAP_MS = 5, STORED_NAP_MAX_MS = 160 };
 
 /* Everything of one filing on its way. */
@@ -216,35 +216,26 @@ static bool make_document(struct sealing *x, struct dw_buf *out, uint8_t seal[DW
     return true;
 }
 
-int retry_seconds_of(const struct dw_bus_answer *refused)
+/* The frame behind the status, where there is one. */
+static struct dw_slice said_by(const struct dw_bus_answer *got)
 {
-    char text[12] = "";
-    int seconds;
-    if (refused->payload_count)
-        dw_printable(text, sizeof text, refused->payload[0].data, refused->payload[0].len);
-    return sscanf(text, "%d", &seconds) == 1 && seconds > 0 ? seconds : RETRY_SECONDS;
+    return got->payload_count ? got->payload[0] : DW_SLICE("", 0);
 }
 
-static void answer(struct sealing *x, struct dw_submitted *ret, enum dw_result result,
-                   struct dw_bus_answer *got)
+int retry_seconds_of(const struct dw_bus_answer *refused)
 {
-    ret->status = 503;
-    ret->retry_seconds = RETRY_SECONDS;
-    if (result != DW_OK) {
-        ret->why = result == DW_RETRY ? "no broker takes filings" : "the broker did not answer";
-    } else if (got->status == 200) {
-        ret->status = 202;
+    return dw_put_again_seconds(said_by(refused));
+}
+
+static void answer(const struct sealing *x, const struct dw_putting *p, struct dw_submitted *ret)
+{
+    ret->status = p->status;
+    ret->retry_seconds = p->retry_seconds;
+    ret->why = p->why;
+    if (p->status == 202) {
         ret->day = x->filing->facts.day;
         memcpy(ret->receipt, x->ids.receipt, sizeof ret->receipt);
-    } else if (got->status == 422) {
-        ret->status = 422;
-    } else if (got->status == 503) {
-        ret->why = "the queue is full";
-        ret->retry_seconds = retry_seconds_of(got);
-    } else {
-        ret->why = "the broker refused the filing";
     }
-    dw_bus_answer_free(got);
 }
 
 static void put(struct sealing *x, struct dw_slice document, const uint8_t seal[DW_SEAL_LEN],
@@ -252,6 +243,7 @@ static void put(struct sealing *x, struct dw_slice document, const uint8_t seal[
 {
     struct dw_item_header header = {.parts = x->upload ? x->upload->parts : 0};
     struct dw_slice frames[4 + 4];
+    struct dw_putting putting;
     struct dw_bus_answer got;
     size_t n = 0;
     DW_AUTO_BUF coded = {0};
@@ -270,17 +262,15 @@ static void put(struct sealing *x, struct dw_slice document, const uint8_t seal[
     frames[n++] = DW_SLICE(seal, DW_SEAL_LEN);
     for (size_t i = 0; i < x->bytes_count; i++)
         frames[n++] = dw_buf_slice(&x->bytes[i]);
-    /* Files are at one broker already; without files any broker will do, and trying the next after a
-     * lost answer is harmless: the filing id is the same. */
-    size_t all = dw_bus_brokers(x->in->bus), count = header.parts ? 1 : all;
-    size_t first = x->upload ? x->upload->broker : dw_bus_first(x->in->bus);
-    for (size_t i = 0; i < count; i++) {
-        enum dw_result result = dw_bus_call(x->in->bus, (first + i) % all, "queue.put", frames, n,
+    dw_putting_begin(&putting, dw_bus_brokers(x->in->bus),
+                     x->upload ? x->upload->broker : dw_bus_first(x->in->bus), header.parts > 0);
+    for (size_t broker; dw_putting_next(&putting, &broker);) {
+        enum dw_result result = dw_bus_call(x->in->bus, broker, "queue.put", frames, n,
                                             x->in->config->web.call_timeout_ms, &got);
-        answer(x, ret, result, &got);
-        if (ret->status != 503)
-            return;
+        dw_putting_answered(&putting, result, got.status, said_by(&got));
+        dw_bus_answer_free(&got);
     }
+    answer(x, &putting, ret);
 }
 
 /* With several machines: until the store has it too, so that no lost queue can take it along.  When that
@@ -301,7 +291,7 @@ static void wait_for_store(struct sealing *x, struct dw_submitted *ret)
     }
     sodium_memzero(ret->receipt, sizeof ret->receipt);
     ret->status = 503;
-    ret->retry_seconds = RETRY_SECONDS;
+    ret->retry_seconds = DW_PUT_AGAIN_SECONDS;
     ret->why = "the filing is in the queue, and not yet in the store";
 }
 
@@ -313,7 +303,7 @@ void dw_intake_submit(struct dw_intake *in, const struct dw_filing *filing,
     DW_AUTO_BUF document = {0};
     uint8_t seal[DW_SEAL_LEN];
     dw_buf_init(&document, 256 * 1024);
-    *ret = (struct dw_submitted){.status = 503, .retry_seconds = RETRY_SECONDS};
+    *ret = (struct dw_submitted){.status = 503, .retry_seconds = DW_PUT_AGAIN_SECONDS};
     if (upload && !dw_upload_files(upload))
         x.upload = NULL;
     x.s = secrets_new();
