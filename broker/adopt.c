@@ -131,16 +131,14 @@ static enum dw_result lock_folder(struct dw_source *source, const char *file, st
     return dw_invalid(err, "adopt", "%.200s: %s", file, strerror(errno));
 }
 
-enum dw_result dw_source_open(const char *file, const struct dw_config *config,
-                              struct dw_source **ret, struct dw_error *err)
+static enum dw_result open_source(const char *file, bool lock, const struct dw_config *config,
+                                  struct dw_source **ret, struct dw_error *err)
 {
-    struct stat st;
-    if (stat(file, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size == 0)
-        return dw_invalid(err, "adopt", "%.200s: expected the queue file of a broker", file);
     struct dw_source *source = dw_alloc(sizeof *source);
     source->config = *config;
     source->config.queue.reserve_bytes = 0;
-    enum dw_result result = lock_folder(source, file, err);
+    source->lock_fd = -1;
+    enum dw_result result = lock ? lock_folder(source, file, err) : DW_OK;
     if (result == DW_OK)
         result = dw_queue_open_still(file, &source->config, &source->queue, err);
     for (int i = 0; result == DW_OK && i < SOURCE_STATEMENTS; i++)
@@ -153,6 +151,21 @@ enum dw_result dw_source_open(const char *file, const struct dw_config *config,
     }
     *ret = source;
     return DW_OK;
+}
+
+enum dw_result dw_source_open(const char *file, const struct dw_config *config,
+                              struct dw_source **ret, struct dw_error *err)
+{
+    struct stat st;
+    if (stat(file, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size == 0)
+        return dw_invalid(err, "adopt", "%.200s: expected the queue file of a broker", file);
+    return open_source(file, true, config, ret, err);
+}
+
+enum dw_result dw_source_open_still(const char *file, const struct dw_config *config,
+                                    struct dw_source **ret, struct dw_error *err)
+{
+    return open_source(file, false, config, ret, err);
 }
 
 void dw_source_close(struct dw_source *source)

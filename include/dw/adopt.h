@@ -1,5 +1,5 @@
 /* adopt.h - taking over the queue file of a broker that never comes back.
- * Sources: broker/adopt.c, broker/queue_adopt.c
+ * Sources: broker/adopt.c, broker/adoption.c, broker/queue_adopt.c
  *
  * `dengwen queue adopt FILE` opens the file itself, under the lock of its folder, and gives each of its
  * rows to a running broker (queue.adopt); only when they are on that broker's disk it deletes them from
@@ -38,6 +38,10 @@ struct dw_source;
  * process has locked. */
 enum dw_result dw_source_open(const char *file, const struct dw_config *config,
                               struct dw_source **ret, struct dw_error *err);
+/* The same without looking for the file and locking its folder; for simulators, whose files are
+ * nowhere else. */
+enum dw_result dw_source_open_still(const char *file, const struct dw_config *config,
+                                    struct dw_source **ret, struct dw_error *err);
 void dw_source_close(struct dw_source *source);
 int64_t dw_source_count(struct dw_source *source, enum dw_left_kind kind);
 int64_t dw_source_unfinished(struct dw_source *source); /* uploads */
@@ -51,5 +55,29 @@ bool dw_source_part(struct dw_source *source, const uint8_t attempt[DW_ID_LEN], 
 /* Deletes rows that somebody else has on disk, in one transaction. */
 enum dw_result dw_source_taken(struct dw_source *source, const struct dw_left *rows, size_t count,
                                struct dw_error *err);
+
+/* ---- the taking over, as one question after the other ----
+ *
+ * Whoever carries it out sends each question as a call of queue.adopt and tells the answer; it may stop
+ * after any of them, and begin again from the file. */
+struct dw_adoption;
+/* Borrows the source.  Bodies are cut into frames of at most so many bytes. */
+struct dw_adoption *dw_adoption_new(struct dw_source *source, size_t frame_bytes);
+void dw_adoption_free(struct dw_adoption *adoption);
+
+enum { DW_ADOPTION_FRAMES = 57 };
+enum dw_adoption_state { DW_ADOPTION_ASKS, DW_ADOPTION_DONE, DW_ADOPTION_FAILED };
+/* The question, which stays the same until it is answered. */
+enum dw_adoption_state dw_adoption_question(struct dw_adoption *adoption,
+                                            struct dw_slice payload[DW_ADOPTION_FRAMES],
+                                            size_t *count);
+/* Status of the answer, and its number where it has one.  503: the question is to be asked again. */
+void dw_adoption_answered(struct dw_adoption *adoption, int status, uint32_t number);
+
+int64_t dw_adoption_taken(const struct dw_adoption *adoption, enum dw_left_kind kind);
+/* Rows that stay in the file: they need more frames than a question has. */
+int64_t dw_adoption_too_large(const struct dw_adoption *adoption);
+/* Of one that failed: what its program ends with, and why. */
+int dw_adoption_code(const struct dw_adoption *adoption, const char **why);
 
 #endif
