@@ -10,8 +10,8 @@ dw_test(store_crash crash dw_store dw_disk)
 target_link_options(test_store_crash PRIVATE -Wl,--wrap=dw_checkpointer_start,--wrap=dw_checkpointer_stop)
 
 add_executable(sim sim/main.c sim/sim.c sim/node.c sim/faults.c sim/peers.c sim/intakes.c sim/workers.c
-                   sim/cases.c sim/check.c)
-target_link_libraries(sim PRIVATE dw_disk dw_registering dw_store)
+                   sim/adopters.c sim/cases.c sim/check.c)
+target_link_libraries(sim PRIVATE dw_disk dw_putting dw_registering dw_store)
 target_link_options(sim PRIVATE -Wl,--wrap=dw_checkpointer_start,--wrap=dw_checkpointer_stop)
 set_target_properties(sim PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 set_tests_properties(crash/queue_crash PROPERTIES TIMEOUT 300)
@@ -30,7 +30,8 @@ if(DW_TEST_POINTS)
   foreach(bug IN ITEMS ack-before-commit parts-unchecked later-is-never same-fence refused-as-accepted
                        lost-worker-keeps-items key-without-order next-of-key-forgotten bulk-not-slowed leases-uncounted
                        no-expiry unbounded-waiting refused-is-forgotten
-                       new-id-on-retry receipt-before-answer done-before-store no-uniqueness uncertain-is-done)
+                       new-id-on-retry receipt-before-answer done-before-store no-uniqueness uncertain-is-done silence-is-yes
+                       adopted-is-forgotten adopt-deletes-first)
     add_test(NAME sim/finds-${bug}
              COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/sim/run --find ${bug} ${SIM_BUG_SEEDS})
     list(APPEND sim_tests sim/finds-${bug})

@@ -1,7 +1,7 @@
 /* The store's file when its process is killed at any call to the disk, and then the power goes.
  *
- * What a reader has found once may be answered for: the queue forgets a filing whose case is there.  So
- * it must stay, even where it was found by a process that came after the one that wrote it. */
+ * What a reader has found once may be answered for: the queue forgets a filing whose case is there.
+ * So it must stay, even where it was found by a process that came after the one that wrote it. */
 #include "../unit/unit.h"
 
 #include "../support/disk.h"
@@ -47,11 +47,18 @@ static struct dw_store *open_store(void)
 static enum dw_result put(struct dw_store *store)
 {
     const char *body = "500108";
-    struct dw_case_index ix = {.bodies = &body, .bodies_count = 1, .reference = "", .state = "",
-                               .kind = "", .against = "", .district = "", .assignee = "",
-                               .body = body, .due_rule = ""};
-    struct dw_store_step step = {.with_case = true, .case_id = {1}, .version = 1,
-                                 .doc = dw_slice_of("a case"), .ix = &ix};
+    struct dw_case_index ix = {.bodies = &body,
+                               .bodies_count = 1,
+                               .reference = "",
+                               .state = "",
+                               .kind = "",
+                               .against = "",
+                               .district = "",
+                               .assignee = "",
+                               .body = body,
+                               .due_rule = ""};
+    struct dw_store_step step = {
+        .with_case = true, .case_id = {1}, .version = 1, .doc = dw_slice_of("a case"), .ix = &ix};
     struct dw_store_step *steps[] = {&step};
     dw_store_apply(store, steps, 1);
     return step.outcome;

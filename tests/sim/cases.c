@@ -1,8 +1,9 @@
 /* cases.c - the case store: a SQLite file which each worker that takes filings has open.
  *
- * What a case consists of is as the contract wants it: a text and the chunks of a file as objects, the
- * receipt's handle, a reference, the case itself.  References are drawn from so few that some are taken.
- * The thread that moves the log is replaced by calls at times that follow from the seed. */
+ * What a case consists of is as the contract wants it: a text and the chunks of a file as objects,
+ * the receipt's handle, a reference, the case itself.  References are drawn from so few that some
+ * are taken. The thread that moves the log is replaced by calls at times that follow from the seed.
+ */
 #include "sim.h"
 
 #include "dw/checkpoint.h"
@@ -162,13 +163,25 @@ static void make(struct made *m, const struct job *j)
     m->doc[0] = (uint8_t)j->filing;
     m->doc[1] = (uint8_t)parts_of(j->filing);
     memcpy(m->doc + 2, j->attempt, DW_ID_LEN);
-    m->ix = (struct dw_case_index){.bodies = &m->body, .bodies_count = 1, .reference = m->reference,
-                                   .state = "received", .kind = "report", .against = "",
-                                   .district = "500108", .open = true, .assignee = "",
-                                   .body = m->body, .due_rule = ""};
-    m->step = (struct dw_store_step){.objects = &m->text, .objects_count = 1, .with_receipt = true,
-                                     .reference = m->reference, .with_case = true, .version = 1,
-                                     .doc = DW_SLICE(m->doc, DOC_LEN), .ix = &m->ix};
+    m->ix = (struct dw_case_index){.bodies = &m->body,
+                                   .bodies_count = 1,
+                                   .reference = m->reference,
+                                   .state = "received",
+                                   .kind = "report",
+                                   .against = "",
+                                   .district = "500108",
+                                   .open = true,
+                                   .assignee = "",
+                                   .body = m->body,
+                                   .due_rule = ""};
+    m->step = (struct dw_store_step){.objects = &m->text,
+                                     .objects_count = 1,
+                                     .with_receipt = true,
+                                     .reference = m->reference,
+                                     .with_case = true,
+                                     .version = 1,
+                                     .doc = DW_SLICE(m->doc, DOC_LEN),
+                                     .ix = &m->ix};
     handle_of(j->filing, m->step.handle);
     memcpy(m->step.case_id, j->id, 16);
 }
@@ -258,7 +271,7 @@ const char *cases_wrong(struct sim *s, struct peer *p, int filing)
     begin_use(s, p);
     dw_buf_init(&doc, DW_DOC_MAX);
     handle_of(filing, handle);
-    if (dw_store_id_of_handle(p->store, handle, id) != DW_OK || filing_of(id) != filing)
+    if (dw_store_id_of_handle(p->store, handle, id) != DW_OK || filing_of(s, id) != filing)
         return "whoever has the receipt finds the case";
     if (dw_store_case(p->store, id, &doc, &c) != DW_OK || doc.len != DOC_LEN)
         return "a case is as it was written";

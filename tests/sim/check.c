@@ -58,9 +58,10 @@ static bool is_queued(struct node *node, int filing, bool dead)
     sqlite3_stmt *q;
     uint8_t id[DW_ID_LEN];
     bool there = false;
-    filing_id(filing, 0, id);
-    if (sqlite3_prepare_v2(node->queue->db, "SELECT 1 FROM items WHERE id = ?1 AND (state = 3) = ?2",
-                           -1, &q, NULL) != SQLITE_OK)
+    filing_id(filing, id);
+    if (sqlite3_prepare_v2(node->queue->db,
+                           "SELECT 1 FROM items WHERE id = ?1 AND (state = 3) = ?2", -1, &q,
+                           NULL) != SQLITE_OK)
         return false;
     sqlite3_bind_blob(q, 1, id, sizeof id, SQLITE_STATIC);
     sqlite3_bind_int(q, 2, dead);
@@ -69,8 +70,35 @@ static bool is_queued(struct node *node, int filing, bool dead)
     return there;
 }
 
-static void handed_out(struct sim *s, struct node *n, const struct dw_mdp_message *m,
-                       uint32_t conn)
+static int64_t ask(struct node *node, const char *sql, const uint8_t id[DW_ID_LEN])
+{
+    sqlite3_stmt *q;
+    int64_t n = -1;
+    if (sqlite3_prepare_v2(node->queue->db, sql, -1, &q, NULL) != SQLITE_OK)
+        return n;
+    if (id)
+        sqlite3_bind_blob(q, 1, id, DW_ID_LEN, SQLITE_STATIC);
+    if (sqlite3_step(q) == SQLITE_ROW)
+        n = sqlite3_column_int64(q, 0);
+    sqlite3_finalize(q);
+    return n;
+}
+
+/* Those before it of its key are done or dead.  With one broker they were acknowledged before it
+ * was put. */
+static void check_order(struct sim *s, struct node *n, int filing, const uint8_t id[DW_ID_LEN])
+{
+    bool wrong = ask(n,
+                     "SELECT count(*) FROM items e JOIN items i ON i.id = ?1"
+                     " AND e.handle = i.handle AND e.seq < i.seq AND e.state <> 3",
+                     id) > 0;
+    for (int i = 0; i < filing && s->brokers == 1; i++)
+        wrong |= key_of(i) == key_of(filing) && !s->filings[i].cases && !is_queued(n, i, true);
+    if (wrong)
+        check_fail(s, "items of one key come in the order they were put");
+}
+
+static void handed_out(struct sim *s, struct node *n, const struct dw_mdp_message *m, uint32_t conn)
 {
     uint8_t id[DW_ID_LEN];
     uint64_t fence;
@@ -80,7 +108,7 @@ static void handed_out(struct sim *s, struct node *n, const struct dw_mdp_messag
             stops_waiting(s, c);
         return;
     }
-    int filing = filing_of(id);
+    int filing = filing_of(s, id);
     if (filing < 0) {
         check_fail(s, "only what was put is handed out");
         return;
@@ -90,10 +118,9 @@ static void handed_out(struct sim *s, struct node *n, const struct dw_mdp_messag
     if (fence <= s->filings[filing].fence[n->n])
         check_fail(s, "no lease is given twice with the same fence");
     s->filings[filing].fence[n->n] = fence;
-    /* Those before it of its key were acknowledged before it was put. */
-    for (int i = 0; i < filing; i++)
-        if (key_of(i) == key_of(filing) && !s->filings[i].cases && !is_queued(n, i, true))
-            check_fail(s, "items of one key come in the order they were put");
+    if (s->filings[filing].done[n->n])
+        check_fail(s, "what is done is not handed out again");
+    check_order(s, n, filing, id);
 }
 
 void check_sent(struct sim *s, struct node *n, const struct dw_peer *to,
@@ -114,40 +141,70 @@ void check_sent(struct sim *s, struct node *n, const struct dw_peer *to,
 }
 
 /* Those of a claim that nobody has had yet come by class, then as they were put. */
-void check_claimed(struct sim *s, struct node *n, const struct dw_queue_op *op)
+static void check_claimed(struct sim *s, struct node *n, const struct dw_queue_op *op)
 {
     struct dw_item_header last = {0};
     int64_t last_seq = 0;
     for (size_t i = 0; i < op->items_count; i++) {
         struct dw_item_header h;
         int64_t seq = 0;
-        sqlite3_stmt *q;
         if (!dw_item_header_decode(op->items[i].frames.items[0], &h))
             continue;
-        if (sqlite3_prepare_v2(n->queue->db, "SELECT seq FROM items WHERE id = ?1", -1, &q, NULL) !=
-            SQLITE_OK)
-            return;
-        sqlite3_bind_blob(q, 1, op->items[i].id, DW_ID_LEN, SQLITE_STATIC);
-        if (sqlite3_step(q) == SQLITE_ROW)
-            seq = sqlite3_column_int64(q, 0);
-        sqlite3_finalize(q);
-        if (i && (h.klass < last.klass || (h.klass == last.klass && seq && seq < last_seq)))
+        seq = ask(n, "SELECT seq FROM items WHERE id = ?1", op->items[i].id);
+        if (i && (h.klass < last.klass || (h.klass == last.klass && seq > 0 && seq < last_seq)))
             check_fail(s, "items of a service come by class, then in the order they were put");
         last = h;
         last_seq = seq;
     }
 }
 
-static int64_t count(struct node *node, const char *sql)
+/* Rows of items in a call of queue.adopt; `taken`: the queue has these on its disk. */
+static void adopts(struct sim *s, struct node *n, const struct dw_queue_op *op, bool taken)
 {
-    sqlite3_stmt *q;
-    int64_t n = -1;
-    if (sqlite3_prepare_v2(node->queue->db, sql, -1, &q, NULL) != SQLITE_OK)
-        return n;
-    if (sqlite3_step(q) == SQLITE_ROW)
-        n = sqlite3_column_int64(q, 0);
-    sqlite3_finalize(q);
-    return n;
+    struct dw_left left;
+    size_t rows = 0;
+    for (size_t i = 0; i < op->frames.count; i += 1 + left.body_frames) {
+        if (!dw_left_decode(op->frames.items[i], &left) || (taken && rows++ == op->n))
+            return;
+        int filing = left.kind == DW_LEFT_ITEM ? filing_of(s, left.id) : -1;
+        if (filing < 0 || s->filings[filing].adopted)
+            continue;
+        s->filings[filing].done[n->n] = false;
+        if (!taken)
+            continue;
+        sim_note(s, "filing %d is adopted", filing);
+        s->adoptions++;
+        s->filings[filing].adopted = true;
+    }
+}
+
+/* A filing that is put again, or adopted for the first time, may be there again; for a second time
+ * it may not.  Whether the commit is seen to end says nothing about what is on disk. */
+void check_runs(struct sim *s, struct node *n, const struct dw_queue_op *op)
+{
+    int filing = op->kind == DW_QUEUE_CLOSE ? filing_of(s, op->header.id) : -1;
+    if (filing >= 0)
+        s->filings[filing].done[n->n] = false;
+    if (op->kind == DW_QUEUE_ADOPT)
+        adopts(s, n, op, false);
+}
+
+void check_ran(struct sim *s, struct node *n, const struct dw_queue_op *op)
+{
+    int filing = filing_of(s, op->id);
+    if (op->kind == DW_QUEUE_CLOSE)
+        check_runs(s, n, op); /* another of the same transaction may have come before it */
+    else if (op->kind == DW_QUEUE_CLAIM)
+        check_claimed(s, n, op);
+    else if (op->kind == DW_QUEUE_ADOPT && op->status == 200)
+        adopts(s, n, op, true);
+    else if (op->kind == DW_QUEUE_DONE && op->status == 200 && filing >= 0)
+        s->filings[filing].done[n->n] = true;
+}
+
+static bool is_adopting(const struct sim *s)
+{
+    return s->brokers > 1 && s->nodes[BROKERS - 1].gone;
 }
 
 /* What the queue knows without looking is what its file has; and what the file may hold. */
@@ -155,20 +212,23 @@ void check_file(struct sim *s, struct node *n)
 {
     const struct totals *t = &n->queue->totals;
     const int64_t bulk_max = ITEMS_MAX * SLOW_PERCENT / 100;
-    if (count(n, "SELECT count(*) FROM items") > ITEMS_MAX ||
-        count(n, "SELECT count(*) FROM items WHERE class = 1") > bulk_max)
+    if (ask(n, "SELECT count(*) FROM items", NULL) > ITEMS_MAX ||
+        (!is_adopting(s) && /* that refuses bulk work no earlier */
+         ask(n, "SELECT count(*) FROM items WHERE class = 1", NULL) > bulk_max))
         check_fail(s, "bulk work leaves room for statutory work");
-    if (count(n, "SELECT count(*) FROM (SELECT 1 FROM items WHERE state <> 3"
-                 " GROUP BY handle, service HAVING sum(state <> 4) <> 1)"))
+    if (ask(n,
+            "SELECT count(*) FROM (SELECT 1 FROM items WHERE state <> 3"
+            " GROUP BY handle, service HAVING sum(state <> 4) <> 1)",
+            NULL))
         check_fail(s, "of the items of a key one is in front");
-    if (t->items != count(n, "SELECT count(*) FROM items") ||
-        t->bytes != count(n, "SELECT coalesce(sum(bytes), 0) FROM items") ||
-        t->open_bytes != count(n, "SELECT coalesce(sum(bytes), 0) FROM open") ||
-        t->states[READY] != count(n, "SELECT count(*) FROM items WHERE state = 0") ||
-        t->states[LEASED] != count(n, "SELECT count(*) FROM items WHERE state = 1") ||
-        t->states[DELAYED] != count(n, "SELECT count(*) FROM items WHERE state = 2") ||
-        t->states[DEAD] != count(n, "SELECT count(*) FROM items WHERE state = 3") ||
-        t->states[BEHIND] != count(n, "SELECT count(*) FROM items WHERE state = 4"))
+    if (t->items != ask(n, "SELECT count(*) FROM items", NULL) ||
+        t->bytes != ask(n, "SELECT coalesce(sum(bytes), 0) FROM items", NULL) ||
+        t->open_bytes != ask(n, "SELECT coalesce(sum(bytes), 0) FROM open", NULL) ||
+        t->states[READY] != ask(n, "SELECT count(*) FROM items WHERE state = 0", NULL) ||
+        t->states[LEASED] != ask(n, "SELECT count(*) FROM items WHERE state = 1", NULL) ||
+        t->states[DELAYED] != ask(n, "SELECT count(*) FROM items WHERE state = 2", NULL) ||
+        t->states[DEAD] != ask(n, "SELECT count(*) FROM items WHERE state = 3", NULL) ||
+        t->states[BEHIND] != ask(n, "SELECT count(*) FROM items WHERE state = 4", NULL))
         check_fail(s, "what is counted is what there is");
 }
 
@@ -191,8 +251,9 @@ void check_store(struct sim *s, struct peer *p)
 
 static bool is_anywhere(struct sim *s, int filing)
 {
-    for (int i = 0; i < BROKERS; i++)
-        if (is_queued(&s->nodes[i], filing, false) || is_queued(&s->nodes[i], filing, true))
+    for (int i = 0; i < s->brokers; i++)
+        if (s->nodes[i].up &&
+            (is_queued(&s->nodes[i], filing, false) || is_queued(&s->nodes[i], filing, true)))
             return true;
     return false;
 }
@@ -200,8 +261,8 @@ static bool is_anywhere(struct sim *s, int filing)
 /* While all queues can be looked into. */
 void check_reopened(struct sim *s)
 {
-    for (int i = 0; i < BROKERS; i++)
-        if (!s->nodes[i].up)
+    for (int i = 0; i < s->brokers; i++)
+        if (!s->nodes[i].up && !(s->nodes[i].gone && s->adopted))
             return;
     for (int i = 0; i < FILINGS; i++)
         if (s->filings[i].acked && !s->filings[i].cases && !is_anywhere(s, i))
@@ -230,8 +291,8 @@ bool check_done(struct sim *s)
     for (int i = 0; i < INTAKES; i++)
         if (s->peers[i].filing < FILINGS)
             return false;
-    for (int i = 0; i < BROKERS; i++)
-        if (!is_settled(&s->nodes[i]))
+    for (int i = 0; i < s->brokers; i++)
+        if (s->nodes[i].gone ? !s->adopted : !is_settled(&s->nodes[i]))
             return false;
     for (int i = INTAKES; i < INTAKES + WORKERS - 1; i++)
         if (!s->peers[i].store)
@@ -260,8 +321,8 @@ void check_end(struct sim *s)
 {
     for (int i = 0; i < FILINGS; i++) {
         bool dead = false;
-        for (int n = 0; n < BROKERS; n++)
-            dead |= is_queued(&s->nodes[n], i, true);
+        for (int n = 0; n < s->brokers; n++)
+            dead |= s->nodes[n].up && is_queued(&s->nodes[n], i, true);
         if (!s->filings[i].acked)
             check_fail(s, "every filing is acknowledged in the end");
         if (s->filings[i].bad && !dead)
@@ -269,7 +330,7 @@ void check_end(struct sim *s)
     }
     for (int i = INTAKES; i < INTAKES + WORKERS - 1; i++)
         check_cases(s, &s->peers[i]);
-    for (int i = 0; i < BROKERS; i++)
+    for (int i = 0; i < s->brokers; i++)
         if (s->nodes[i].waiting_count)
             check_fail(s, "every wait ends");
 }

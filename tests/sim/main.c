@@ -32,7 +32,7 @@ static int run_all(uint64_t from, uint64_t to)
 {
     static struct sim s;
     uint64_t hash = 0;
-    long failed = 0, events = 0, deliveries = 0, crashes = 0, faults = 0, deaths = 0;
+    long failed = 0, events = 0, deliveries = 0, crashes = 0, faults = 0, deaths = 0, adoptions = 0;
     long outcomes[DW_UNCERTAIN + 1] = {0}, existed = 0, taken = 0;
     for (uint64_t seed = from; seed <= to; seed++) {
         failed += !run(seed, failed < 3, &hash, &s);
@@ -41,6 +41,7 @@ static int run_all(uint64_t from, uint64_t to)
         crashes += s.crashes;
         faults += s.faults;
         deaths += s.deaths;
+        adoptions += s.adoptions;
         existed += s.existed;
         taken += s.taken;
         for (int i = 0; i <= DW_UNCERTAIN; i++)
@@ -54,7 +55,9 @@ static int run_all(uint64_t from, uint64_t to)
     for (int i = 0; i <= DW_UNCERTAIN; i++)
         if (outcomes[i])
             printf(" %s %ld,", dw_result_name((enum dw_result)i), outcomes[i]);
-    printf(" case there %ld, reference taken %ld\n", existed, taken);
+    printf(" case there %ld, reference taken %ld; %ld filings "
+           "adopted\n",
+           existed, taken, adoptions);
     return failed != 0;
 }
 

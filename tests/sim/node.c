@@ -100,11 +100,12 @@ void node_down(struct sim *s, struct node *n, const char *why)
     n->waiting_bytes = n->waiting_count = 0;
     for (int i = 0; i < s->calls_count; i++)
         s->calls[i].waiting &= s->calls[i].node != n->n;
-    for (int i = 0; i < PEERS; i++) {
+    for (int i = 0; i < s->peers_count; i++) {
         sim_cut(s, &s->peers[i], &s->peers[i].lines[n->n].conn);
         sim_cut(s, &s->peers[i], &s->peers[i].lines[n->n].side);
     }
-    add(s, n, BROKER_UP, 50 + (int64_t)sim_random(s, RESTART_MS));
+    if (!n->gone)
+        add(s, n, BROKER_UP, 50 + (int64_t)sim_random(s, RESTART_MS));
 }
 
 struct opening {
@@ -126,6 +127,8 @@ static void open_queue(void *arg)
 void node_up(struct sim *s, struct node *n)
 {
     struct opening o = {s, n};
+    if (n->gone)
+        return;
     if (ending_of(open_queue, &o) != 0 || !n->queue) {
         sim_note(s, "the queue cannot be opened");
         disk_crash_of(n->path, n->loss);
@@ -173,9 +176,8 @@ static void note_ops(struct sim *s, struct node *n)
     for (const struct dw_queue_op *op = n->running; op; op = op->next) {
         const uint8_t *id = op->kind == DW_QUEUE_CLOSE ? op->header.id : op->id;
         sim_note(s, "queue %d %s filing %d fence %llu: %d, %zu items", n->n, names[op->kind],
-                 filing_of(id), (unsigned long long)op->fence, op->status, op->items_count);
-        if (op->kind == DW_QUEUE_CLAIM)
-            check_claimed(s, n, op);
+                 filing_of(s, id), (unsigned long long)op->fence, op->status, op->items_count);
+        check_ran(s, n, op);
     }
     if (++s->runs % LOOK_EVERY == 0)
         check_file(s, n);
@@ -186,6 +188,8 @@ void node_run_queue(struct sim *s, struct node *n)
     n->running = n->submitted;
     n->submitted = NULL;
     n->submitted_end = &n->submitted;
+    for (const struct dw_queue_op *op = n->running; op; op = op->next)
+        check_runs(s, n, op);
     if (DW_BUG("ack-before-commit"))
         report_before(s, n);
     int code = ending_of(run_ops, n);

@@ -10,23 +10,10 @@ enum {
     CALL_MS = 700, /* a caller's pause */
 };
 
-void filing_id(int filing, uint32_t variant, uint8_t id[DW_ID_LEN])
-{
-    memset(id, 0x30 + filing, DW_ID_LEN);
-    id[0] = (uint8_t)variant;
-    id[1] = 0xf1;
-}
-
 /* Filings of one intake, which puts them one after the other. */
 int key_of(int filing)
 {
     return filing % KEYS;
-}
-
-int filing_of(const uint8_t id[DW_ID_LEN])
-{
-    int filing = id[2] - 0x30;
-    return id[1] == 0xf1 && filing >= 0 && filing < FILINGS ? filing : -1;
 }
 
 uint32_t parts_of(int filing)
@@ -61,7 +48,7 @@ void put_u32(uint8_t out[4], uint32_t v)
 void peer_ask(struct sim *s, struct peer *p, struct conn *c, const char *service, uint64_t call,
               const struct dw_slice *body, size_t count)
 {
-    struct dw_slice frames[10];
+    struct dw_slice frames[8 + DW_ADOPTION_FRAMES];
     uint8_t number[8];
     size_t n = dw_mdp_head(frames, 1, false, DW_MDP_REQUEST);
     put_u64(number, call);
@@ -112,7 +99,7 @@ void peer_start(struct sim *s, struct peer *p)
 {
     p->stalled_until = 0;
     p->wait_until = s->mono + 1 + (int64_t)sim_random(s, 1500);
-    for (int i = 0; i < BROKERS; i++) {
+    for (int i = 0; i < s->brokers; i++) {
         p->lines[i] = (struct line){0};
         if (p->kind != WORKER)
             sim_connect(s, &p->lines[i].conn, i);
@@ -124,8 +111,10 @@ void peer_start(struct sim *s, struct peer *p)
 
 void peer_timer(struct sim *s, struct peer *p)
 {
-    static void (*const timers[])(struct sim *, struct peer *) = {
-        [INTAKE] = intake_timer, [WORKER] = worker_timer, [CALLER] = caller_timer};
+    static void (*const timers[])(struct sim *, struct peer *) = {[INTAKE] = intake_timer,
+                                                                  [WORKER] = worker_timer,
+                                                                  [CALLER] = caller_timer,
+                                                                  [ADMIN] = adopter_timer};
     if (s->mono >= p->stalled_until)
         timers[p->kind](s, p);
     sim_timer(s, p, LOOK_MS);
@@ -149,6 +138,8 @@ void peer_message(struct sim *s, struct peer *p, struct conn *c, const struct dw
         worker_message(s, p, &p->lines[c->node], &m);
     else if (p->kind == INTAKE)
         intake_answered(s, p, &m);
+    else if (p->kind == ADMIN)
+        adopter_answered(s, p, &m);
     else if (p->kind == WORKER)
         worker_got_part(s, p, &m);
     else

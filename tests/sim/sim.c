@@ -83,8 +83,8 @@ void sim_timer(struct sim *s, struct peer *p, int64_t in_ms)
 
 void sim_connect(struct sim *s, struct conn *c, int node)
 {
-    *c = (struct conn){.id = ++s->last_conn, .node = node, .alive = true, .in_at = s->mono,
-                       .out_at = s->mono};
+    *c = (struct conn){
+        .id = ++s->last_conn, .node = node, .alive = true, .in_at = s->mono, .out_at = s->mono};
 }
 
 void sim_say(struct sim *s, struct peer *p, struct conn *c, const struct dw_slice *frames,
@@ -100,9 +100,9 @@ void sim_say(struct sim *s, struct peer *p, struct conn *c, const struct dw_slic
 
 struct conn *sim_conn(struct sim *s, uint32_t id, struct peer **peer)
 {
-    for (int i = 0; i < PEERS; i++) {
+    for (int i = 0; i < s->peers_count; i++) {
         *peer = &s->peers[i];
-        for (int n = 0; n < BROKERS; n++) {
+        for (int n = 0; n < s->brokers; n++) {
             struct line *l = &s->peers[i].lines[n];
             if (l->conn.id == id)
                 return &l->conn;
@@ -123,7 +123,8 @@ void sim_cut(struct sim *s, struct peer *p, struct conn *c)
     e->conn = c->id;
 }
 
-static const char *const roles[] = {[INTAKE] = "web", [WORKER] = "case", [CALLER] = "desk"};
+static const char *const roles[] = {
+    [INTAKE] = "web", [WORKER] = "case", [CALLER] = "desk", [ADMIN] = "admin"};
 
 static struct dw_peer name_of(const struct peer *p, uint32_t conn)
 {
@@ -210,6 +211,9 @@ static void step(struct sim *s, struct event *e)
     case FAULT:
         faults_next(s);
         break;
+    case LEAVE:
+        faults_leave(s);
+        break;
     case POWER:
         faults_power(s);
         break;
@@ -231,22 +235,30 @@ static void set_up(struct sim *s, uint64_t seed)
     s->config.queue.open_ttl_seconds = 5;
     s->config.broker.max_waiting = WAITING_MAX;
     s->config.broker.max_waiting_bytes = WAITING_BYTES;
+    s->brokers = seed % PAIRS ? 1 : BROKERS;
+    s->peers_count = s->brokers > 1 ? PEERS : ADOPTER;
     disk_reset(seed);
-    for (int i = 0; i < BROKERS; i++)
+    for (int i = 0; i < s->brokers; i++)
         node_lay_down(s, &s->nodes[i]);
     cases_lay_down(s);
 }
 
 static void set_off(struct sim *s)
 {
-    for (int i = 0; i < FILINGS; i++)
+    for (int i = 0; i < FILINGS; i++) {
+        filing_id(i, s->filings[i].other);
         s->filings[i].bad = i < BAD && i % 2 == 0 && sim_random(s, 3) == 0;
-    for (int i = 0; i < BROKERS; i++)
+    }
+    for (int i = 0; i < s->brokers; i++)
         sim_add(s, BROKER_UP, 0, 0)->node = i;
-    for (int i = 0; i < PEERS; i++) {
+    for (int i = 0; i < s->peers_count; i++) {
         struct peer *p = &s->peers[i];
         p->n = i;
-        p->kind = i < INTAKES ? INTAKE : i < INTAKES + WORKERS ? WORKER : CALLER;
+        p->kind = i < INTAKES             ? INTAKE
+                  : i < INTAKES + WORKERS ? WORKER
+                  : i < ADOPTER           ? CALLER
+                                          : ADMIN;
+        p->broker = (size_t)i % (size_t)s->brokers;
         p->serves_calls = i == INTAKES + WORKERS - 1;
         p->filing = i < INTAKES ? i : FILINGS;
         peer_start(s, p);
@@ -282,9 +294,10 @@ void sim_end(struct sim *s)
         free_event(e);
     }
     disk_use_judge(NULL, NULL);
-    for (int i = 0; i < BROKERS; i++)
+    for (int i = 0; i < s->brokers; i++)
         node_end(&s->nodes[i]);
-    for (int i = 0; i < PEERS; i++)
+    for (int i = 0; i < s->peers_count; i++)
         cases_close(s, &s->peers[i]);
+    adopter_end(&s->peers[ADOPTER]);
     dw_config_free(&s->config);
 }

@@ -1,33 +1,41 @@
 /* sim.h - a world in which brokers, case workers and the store run under a seeded scheduler.
  *
- * Real: the broker's core, the durable queue, the case store with its SQLite driver, and what a case
- * worker decides after each of the store's outcomes.  Their files lie on disks in memory that fail,
- * fill up and lose power.  Models, written to the promises of dw/mdp.h: intakes, callers, and of the
- * case workers what is around those decisions.  A filing's checks and seals are left out: whether it is
- * good is drawn at the start, and its document names its objects and nothing else.  Time is a number.
+ * Real: the broker's core, the durable queue, the case store with its SQLite driver; what a case worker
+ * decides after each of the store's outcomes; the ids an intake makes, which broker it asks and what it
+ * makes of the answer; the taking over of a queue file.  Files lie on disks in memory that fail, fill up
+ * and lose power.  Time is a number.
+ *
+ * Models, because in the product they wait for sockets and threads: how those parts send and receive
+ * (to the promises of dw/mdp.h), who uploads, calls and administers.  A filing's checks and seals are left
+ * out, for their price: whether it is good is drawn at the start, its document names its objects and
+ * nothing else, and some filings share a key of the queue, which in the product only guests' items do.
  *
  * sim.c has the scheduler and the network; node.c the brokers' processes; faults.c what goes wrong;
- * peers.c what all peers share, and callers; intakes.c, workers.c the others; cases.c the store;
- * check.c what must hold; main.c runs seeds. */
+ * peers.c what all peers share, and callers; intakes.c, workers.c, adopters.c the others; cases.c the
+ * store; check.c what must hold; main.c runs seeds. */
 #ifndef DW_TESTS_SIM_H
 #define DW_TESTS_SIM_H
 
+#include "dw/adopt.h"
 #include "dw/broker.h"
+#include "dw/putting.h"
 #include "dw/registering.h"
 
 #include "../support/disk.h"
 
 enum {
-    BROKERS = 1,
+    BROKERS = 2, /* in one seed of PAIRS, else one; the last of two never comes back */
+    PAIRS = 3,
     FILINGS = 8,
     INTAKES = 2,
     KEYS = 4, /* a multiple of INTAKES */
     WORKERS = 3, /* the last one serves calls, the others filings */
     CALLERS = 1,
-    PEERS = INTAKES + WORKERS + CALLERS,
+    ADOPTER = INTAKES + WORKERS + CALLERS,
+    PEERS, /* where there is one broker, without the adopter */
     JOBS = 4,
-    CALLS = 64,         /* of all callers, of one seed */
-    FAULTS_MS = 25000,  /* then faults end */
+    CALLS = 64,        /* of all callers, of one seed */
+    FAULTS_MS = 25000, /* then faults end */
     DRAIN_MS = 900000, /* and all must be done so much later, wherever the clock was set */
     TICK_MS = 250,
     LINES = 40, /* of the trace, kept for a failure */
@@ -40,8 +48,20 @@ enum {
     CALL_BYTES = 2500,
 };
 
-enum peer_kind { INTAKE, WORKER, CALLER };
-enum event_kind { TO_BROKER, TO_PEER, LOST, RUN_QUEUE, FINISHED, TICK, TIMER, BROKER_UP, FAULT, POWER };
+enum peer_kind { INTAKE, WORKER, CALLER, ADMIN };
+enum event_kind {
+    TO_BROKER,
+    TO_PEER,
+    LOST,
+    RUN_QUEUE,
+    FINISHED,
+    TICK,
+    TIMER,
+    BROKER_UP,
+    FAULT,
+    POWER,
+    LEAVE
+};
 
 struct event {
     struct event *next;
@@ -67,7 +87,7 @@ struct node {
     int n;
     const char *path;
     uint64_t life;
-    bool up;
+    bool up, gone; /* gone: it never comes back */
     struct dw_queue *queue;
     struct dw_broker *broker;
     struct dw_queue_op *submitted, **submitted_end, *running;
@@ -109,6 +129,8 @@ struct peer {
     /* INTAKE */
     int filing; /* FILINGS: none left */
     int part;
+    size_t broker; /* that it begins with */
+    struct dw_putting putting;
     uint32_t tries;
     bool again; /* acknowledged, and sent once more */
     uint64_t call;
@@ -121,6 +143,9 @@ struct peer {
     int64_t open_at, look_at;
     int dies_in; /* calls to the store's disk; 0: it lives */
     bool died;
+    /* ADMIN */
+    struct dw_source *source;
+    struct dw_adoption *adoption; /* NULL: the command does not run now */
 };
 
 /* A call of a caller; what the broker holds of it is known from outside. */
@@ -134,7 +159,10 @@ struct call {
 struct filing {
     bool acked, bad;
     int cases;               /* that the store has, when it was last looked at */
+    uint8_t other[DW_ID_LEN]; /* the id it was last put under, if an intake is wrong on purpose */
     uint64_t fence[BROKERS]; /* the last that was handed out */
+    bool done[BROKERS];      /* there, and not put there again since */
+    bool adopted;
 };
 
 struct sim {
@@ -144,6 +172,8 @@ struct sim {
     struct dw_config config;
     struct event *events;
     struct node nodes[BROKERS];
+    int brokers, peers_count; /* of this seed */
+    bool adopted;     /* the file of the one that is gone is empty */
     bool calm;        /* nothing fails any more */
     bool store_full;  /* its disk */
     int store_power_in;
@@ -158,7 +188,7 @@ struct sim {
     char lines[LINES][160];
     long lines_count;
     const char *failed; /* the property */
-    long deliveries, crashes, faults, runs, deaths;
+    long deliveries, crashes, faults, runs, deaths, adoptions;
     long outcomes[DW_UNCERTAIN + 1], existed, taken; /* of steps at the store */
 };
 
@@ -199,6 +229,7 @@ void node_end(struct node *n);
 void faults_begin(struct sim *s);
 void faults_next(struct sim *s);
 void faults_power(struct sim *s); /* of the store */
+void faults_leave(struct sim *s); /* the last broker, for ever */
 /* Workers whose process ended start again. */
 void faults_bury(struct sim *s);
 
@@ -208,9 +239,6 @@ void peer_start(struct sim *s, struct peer *p);
 void peer_timer(struct sim *s, struct peer *p);
 void peer_message(struct sim *s, struct peer *p, struct conn *c, const struct dw_frames *frames);
 void peer_lost(struct sim *s, struct peer *p, struct conn *c);
-/* Variant 0 is the id; others exist only where an intake is wrong on purpose. */
-void filing_id(int filing, uint32_t variant, uint8_t id[DW_ID_LEN]);
-int filing_of(const uint8_t id[DW_ID_LEN]);
 int key_of(int filing);
 uint32_t parts_of(int filing);
 size_t part_bytes(int filing, uint32_t n, char out[PART_BYTES]);
@@ -221,8 +249,10 @@ uint64_t number_of(const struct dw_slice *frame);
 void peer_ask(struct sim *s, struct peer *p, struct conn *c, const char *service, uint64_t call,
               const struct dw_slice *body, size_t count);
 
-/* ---- intakes.c, workers.c ---- */
+/* ---- intakes.c, workers.c, adopters.c ---- */
 
+void filing_id(int filing, uint8_t id[DW_ID_LEN]);
+int filing_of(const struct sim *s, const uint8_t id[DW_ID_LEN]);
 void intake_timer(struct sim *s, struct peer *p);
 void intake_answered(struct sim *s, struct peer *p, const struct dw_mdp_message *m);
 void worker_begin(struct sim *s, struct peer *p);
@@ -230,6 +260,9 @@ void worker_timer(struct sim *s, struct peer *p);
 void worker_lost(struct sim *s, struct peer *p, struct conn *c);
 void worker_message(struct sim *s, struct peer *p, struct line *l, const struct dw_mdp_message *m);
 void worker_got_part(struct sim *s, struct peer *p, const struct dw_mdp_message *m);
+void adopter_timer(struct sim *s, struct peer *p);
+void adopter_answered(struct sim *s, struct peer *p, const struct dw_mdp_message *m);
+void adopter_end(struct peer *p); /* the process */
 
 /* ---- cases.c ---- */
 
@@ -257,7 +290,9 @@ void check_fail(struct sim *s, const char *property);
 void check_sent(struct sim *s, struct node *n, const struct dw_peer *to,
                 const struct dw_frames *frames);
 void check_arrived(struct sim *s, struct node *n, const struct dw_frames *frames);
-void check_claimed(struct sim *s, struct node *n, const struct dw_queue_op *op);
+/* Before the queue does it, and when it is done and on its disk. */
+void check_runs(struct sim *s, struct node *n, const struct dw_queue_op *op);
+void check_ran(struct sim *s, struct node *n, const struct dw_queue_op *op);
 void check_file(struct sim *s, struct node *n);
 /* What that worker sees in the store. */
 void check_store(struct sim *s, struct peer *p);

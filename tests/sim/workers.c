@@ -1,5 +1,6 @@
-/* workers.c - case workers: each reads what it was given, stores it, and only then says so.  What comes
- * next after each answer is dw/registering.h; a worker that serves calls only answers them. */
+/* workers.c - case workers: each reads what it was given, stores it, and only then says so.  What
+ * comes next after each answer is dw/registering.h; a worker that serves calls only answers them.
+ */
 #include "sim.h"
 
 #include "dw/testing.h"
@@ -96,7 +97,7 @@ static void write_all(struct sim *s, struct peer *p)
     struct job *jobs[BROKERS * JOBS];
     struct line *lines[BROKERS * JOBS];
     size_t count = 0;
-    for (int i = 0; i < BROKERS * JOBS; i++) {
+    for (int i = 0; i < s->brokers * JOBS; i++) {
         struct line *l = &p->lines[i / JOBS];
         struct job *j = &l->jobs[i % JOBS];
         if (!j->used || j->next != DW_REGISTERING_WRITE || s->mono < j->next_at)
@@ -134,7 +135,7 @@ static void begin_filing(struct sim *s, struct job *j, const struct dw_mdp_messa
 {
     struct dw_item_header h;
     char text[40];
-    j->filing = dw_item_header_decode(m->body[0], &h) ? filing_of(h.id) : -1;
+    j->filing = dw_item_header_decode(m->body[0], &h) ? filing_of(s, h.id) : -1;
     snprintf(text, sizeof text, "filing %d", j->filing);
     if (j->filing < 0 || m->body_count != 2 || !dw_slice_is(m->body[1], text)) {
         check_fail(s, "an item arrives as it was put");
@@ -164,9 +165,9 @@ static void take(struct sim *s, struct peer *p, struct line *l, const struct dw_
     j->next_at = s->mono + (int64_t)sim_random(s, sim_random(s, 8) ? 300 : 6000);
 }
 
-static struct job *job_that_asked(struct peer *p, uint64_t call)
+static struct job *job_that_asked(struct sim *s, struct peer *p, uint64_t call)
 {
-    for (int i = 0; i < BROKERS * JOBS; i++) {
+    for (int i = 0; i < s->brokers * JOBS; i++) {
         struct job *j = &p->lines[i / JOBS].jobs[i % JOBS];
         if (j->used && j->call && j->call == call)
             return j;
@@ -177,7 +178,7 @@ static struct job *job_that_asked(struct peer *p, uint64_t call)
 void worker_got_part(struct sim *s, struct peer *p, const struct dw_mdp_message *m)
 {
     char bytes[PART_BYTES];
-    struct job *j = job_that_asked(p, number_of(&m->body[0]));
+    struct job *j = job_that_asked(s, p, number_of(&m->body[0]));
     if (!j || m->body_count < 2)
         return;
     size_t len = part_bytes(j->filing, j->part, bytes);
@@ -219,7 +220,7 @@ void worker_begin(struct sim *s, struct peer *p)
     }
     if (!p->serves_calls)
         check_store(s, p);
-    for (int i = 0; i < BROKERS; i++) {
+    for (int i = 0; i < s->brokers; i++) {
         sim_connect(s, &p->lines[i].conn, i);
         sim_connect(s, &p->lines[i].side, i);
         get_ready(s, p, &p->lines[i]);
@@ -249,11 +250,11 @@ void worker_timer(struct sim *s, struct peer *p)
         p->died = true;
         return;
     }
-    for (int i = 0; i < BROKERS; i++)
+    for (int i = 0; i < s->brokers; i++)
         look_after_line(s, p, &p->lines[i]);
     if (!p->died)
         write_all(s, p);
-    for (int i = 0; i < BROKERS && !p->died; i++)
+    for (int i = 0; i < s->brokers && !p->died; i++)
         if (s->mono - p->lines[i].said_at >= HEARTBEAT_MS)
             say(s, p, &p->lines[i], DW_MDP_HEARTBEAT, NULL, 0);
 }

@@ -176,8 +176,8 @@ void disk_sync(struct file *f)
     f->durable = true;
 }
 
-/* The system has told of it once; what it could not write may never be written, and can be read as long
- * as the machine runs. */
+/* The system has told of it once; what it could not write may never be written, and can be read as
+ * long as the machine runs. */
 void disk_sync_failed(struct file *f)
 {
     if (disk_random() % 2)
@@ -220,7 +220,8 @@ static void crash_file(struct file *f, enum disk_loss loss)
     image_copy(&f->now, &f->synced);
 }
 
-/* What is beside a database lives as long as somebody has it open: the next one reads the log anew. */
+/* What is beside a database lives as long as somebody has it open: the next one reads the log anew.
+ */
 void disk_left(struct file *f)
 {
     for (struct handle *h = disk.handles; h; h = h->next)

@@ -18,7 +18,8 @@ static int h_lock(sqlite3_file *base, int lock)
         return SQLITE_IOERR_LOCK;
     if (lock <= h->lock)
         return SQLITE_OK;
-    if (f->writer && f->writer != h && (lock > SQLITE_LOCK_SHARED || f->writer->lock > SQLITE_LOCK_RESERVED))
+    if (f->writer && f->writer != h &&
+        (lock > SQLITE_LOCK_SHARED || f->writer->lock > SQLITE_LOCK_RESERVED))
         return SQLITE_BUSY;
     if (h->lock < SQLITE_LOCK_SHARED)
         f->readers++;
@@ -343,4 +344,3 @@ void disk_install(void)
     };
     sqlite3_vfs_register(&vfs, 1);
 }
-
