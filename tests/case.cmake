@@ -1,4 +1,6 @@
 dw_test(case unit dw_case PkgConfig::libsodium)
+dw_test(registering unit dw_registering)
+dw_test(putting unit dw_putting)
 dw_test(transitions unit dw_case PkgConfig::libsodium)
 dw_test(audit unit dw_case PkgConfig::libsodium)
 dw_test(statistics unit dw_case PkgConfig::libsodium)
