@@ -107,6 +107,9 @@ struct dw_object_header {
     uint32_t epoch, sequence;
     dw_day day;
 };
+/* A fresh id for an object of this case: its first bytes are those of the case, so that a store finds
+ * together what belongs together (the header says it anyway), the others random. */
+void dw_object_id(uint8_t id[16], const uint8_t case_id[16]);
 /* Seals `plain` under the root key of the type and signs.  False when it is too long. */
 bool dw_envelope_seal(const struct dw_object_header *header, const uint8_t root[DW_ROOT_LEN],
                       const struct dw_signer *signer, struct dw_slice plain, struct dw_buf *out);

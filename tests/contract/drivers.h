@@ -141,8 +141,8 @@ static inline void empty_file(const struct fixture *f)
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
     assert_int_equal(sqlite3_exec(db,
                                   "BEGIN; DELETE FROM cases; DELETE FROM receipts; DELETE FROM refs;"
-                                  "DELETE FROM objects; DELETE FROM worklist; DELETE FROM records;"
-                                  "DELETE FROM audit; COMMIT",
+                                  "DELETE FROM objects; DELETE FROM places; DELETE FROM work;"
+                                  "DELETE FROM mine; DELETE FROM records; DELETE FROM audit; COMMIT",
                                   NULL, NULL, NULL),
                      SQLITE_OK);
     sqlite3_close(db);

@@ -96,6 +96,23 @@ TEST(what_is_there_is_told_by_its_version)
 
 /* ---- version 1: cases before anybody counted ---- */
 
+/* Slots were drawn from all numbers: some were low. */
+static int64_t slot_then(int n)
+{
+    return n % 3 ? n * ((int64_t)1 << 57) : n;
+}
+
+/* Objects of 20 chunks, and what stands in a worklist. */
+static void put_others_1(sqlite3 *db)
+{
+    static const char others[] =
+        "INSERT INTO worklist SELECT id, '500108', 2147483647, 1, '' FROM cases;"
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20)"
+        " INSERT INTO objects SELECT CASE i % 3 WHEN 0 THEN i ELSE i << 57 END,"
+        " x'0102030405060708090a0b0c0d0e0f10', i, zeroblob(i) FROM n;";
+    assert_int_equal(sqlite3_exec(db, others, NULL, NULL, NULL), SQLITE_OK);
+}
+
 static void make_version_1(const char *path, int cases)
 {
     static const char *bodies[] = {"500108"};
@@ -114,17 +131,19 @@ static void make_version_1(const char *path, int cases)
         uint8_t id[16] = {0, 0, 0, 0, 0, 0, 0, (uint8_t)n};
         struct dw_case_index ix = {.bodies = bodies, .bodies_count = 1, .reference = "r", .state = "s",
                                    .kind = "k", .against = "a", .district = "d", .assignee = "",
-                                   .body = "500108", .due_rule = ""}; /* as it was: without `fold` */
+                                   .body = "500108", .due_rule = "",
+                                   .open = true}; /* as it was: without `fold` */
         DW_AUTO_BUF row = {0};
         dw_buf_init(&row, DW_DOC_MAX);
         dw_encode(&dw_case_index_layout, &ix, &row);
-        sqlite3_bind_int64(st, 1, n);
+        sqlite3_bind_int64(st, 1, slot_then(n));
         sqlite3_bind_blob(st, 2, id, 16, SQLITE_STATIC);
         sqlite3_bind_blob(st, 3, row.data, (int)row.len, SQLITE_STATIC);
         assert_int_equal(sqlite3_step(st), SQLITE_DONE);
         sqlite3_reset(st);
     }
     sqlite3_finalize(st);
+    put_others_1(db);
     sqlite3_close(db);
 }
 
@@ -145,6 +164,51 @@ static bool check_entry(void *arg, const struct dw_store_entry *e)
     assert_memory_equal(again.data, e->ix.data, again.len);
     ++*(int *)arg;
     return true;
+}
+
+static size_t listed(struct dw_store *store, enum dw_worklist list)
+{
+    struct dw_store_query q = {.list = list, .body = "500108", .limit = 50};
+    struct dw_store_row *rows;
+    size_t count;
+    DW_AUTO_ARENA arena = {0};
+    dw_arena_init(&arena, DW_DOC_MAX);
+    assert_int_equal(dw_store_worklist(store, &q, &arena, &rows, &count), DW_OK);
+    return count;
+}
+
+/* Rows of then are found, can be changed, and do not meet those of now. */
+static void check_rows(struct dw_store *store)
+{
+    static const char *bodies[] = {"500108"};
+    static const uint8_t object[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
+    struct dw_case_index ix = {.bodies = bodies, .bodies_count = 1, .reference = "r", .state = "s",
+                               .kind = "k", .against = "a", .district = "d", .assignee = "",
+                               .body = "500108", .due_rule = ""};
+    struct dw_store_object o = {.id = {9}, .bytes = dw_slice_of("new")};
+    for (int part = 1; part <= 20; part++) {
+        DW_AUTO_BUF bytes = {0};
+        dw_buf_init(&bytes, 100);
+        assert_int_equal(dw_store_object(store, object, part, &bytes), DW_OK);
+        assert_int_equal(bytes.len, part);
+    }
+    assert_int_equal(listed(store, DW_LIST_UNASSIGNED), 20);
+    for (int n = 1; n <= 30; n++) { /* closes those of then, adds some */
+        struct dw_store_step step = {.with_case = true, .case_id = {0, 0, 0, 0, 0, 0, 0, (uint8_t)n},
+                                     .old_version = n <= 20, .version = 1 + (n <= 20),
+                                     .doc = dw_slice_of("doc"), .ix = &ix, .objects = &o,
+                                     .objects_count = n > 20}, *steps[] = {&step};
+        o.part = n;
+        dw_store_apply(store, steps, 1);
+        assert_int_equal(step.outcome, DW_OK);
+        assert_false(step.existed);
+    }
+    assert_int_equal(listed(store, DW_LIST_UNASSIGNED), 0);
+    assert_int_equal(listed(store, DW_LIST_ALL), 30);
+    struct dw_store_counts counts;
+    assert_int_equal(dw_store_counts(store, &counts), DW_OK);
+    assert_int_equal(counts.cases, 30);
+    assert_int_equal(counts.objects, 30);
 }
 
 TEST(a_file_of_version_1_is_refused_until_it_is_brought_up_to_date)
@@ -173,6 +237,7 @@ TEST(a_file_of_version_1_is_refused_until_it_is_brought_up_to_date)
     assert_int_equal(count, 20);
     assert_int_equal(dw_store_walk(store, DW_TABLE_CASES, NULL, 100, check_entry, &seen), DW_OK);
     assert_int_equal(seen, 20);
+    check_rows(store);
     dw_store_close(store);
     assert_int_equal(dw_store_make(uri, &config, &listening, &from, &to, &err), DW_OK);
     assert_int_equal(from, to);

@@ -194,7 +194,7 @@ static bool seal_text(struct making *m, enum dw_object_type type, const char *te
                                       .sequence = (uint32_t)m->o->view.c.revision,
                                       .day = m->command.day};
     memcpy(header.case_id, m->o->view.c.id, 16);
-    randombytes_buf(header.object_id, 16);
+    dw_object_id(header.object_id, header.case_id);
     dw_buf_init(&m->bytes[i], DW_OBJECT_MAX);
     if (!dw_envelope_seal(&header, root, &m->who->signer, dw_slice_of(text), &m->bytes[i]))
         return fail(m, 422, "text", "the text is too long to be sealed");

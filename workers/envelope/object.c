@@ -56,6 +56,13 @@ static void write_header(const struct dw_object_header *h, struct dw_buf *out)
     dw_buf_u16(out, (uint16_t)h->day);
 }
 
+void dw_object_id(uint8_t id[16], const uint8_t case_id[16])
+{
+    enum { OF_THE_CASE = 5 };
+    memcpy(id, case_id, OF_THE_CASE);
+    randombytes_buf(id + OF_THE_CASE, 16 - OF_THE_CASE);
+}
+
 bool dw_envelope_seal(const struct dw_object_header *header, const uint8_t root[DW_ROOT_LEN],
                       const struct dw_signer *signer, struct dw_slice plain, struct dw_buf *out)
 {

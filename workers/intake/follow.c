@@ -250,7 +250,7 @@ static bool seal_text(struct saying *x, const char *text)
                                       .sequence = (uint32_t)x->view.version,
                                       .day = x->command.day};
     memcpy(header.case_id, x->view.case_id, 16);
-    randombytes_buf(header.object_id, 16);
+    dw_object_id(header.object_id, header.case_id);
     if (!root ||
         !dw_envelope_seal(&header, root, &x->in->signer, dw_slice_of(text), &x->bytes))
         return false;

@@ -146,7 +146,7 @@ static bool add_object(struct sealing *x, enum dw_object_type type,
     struct dw_buf *out = &x->bytes[x->bytes_count];
     dw_buf_init(out, DW_OBJECT_MAX);
     memcpy(header.case_id, x->ids.filing, 16);
-    randombytes_buf(header.object_id, 16);
+    dw_object_id(header.object_id, header.case_id);
     if (!dw_envelope_seal(&header, root, &x->in->signer, plain, out))
         return fail(x, "a text is too long to be sealed");
     x->bytes_count++;

@@ -110,9 +110,111 @@ static enum dw_result make_fold(void *db, const struct dw_progress *progress, st
                : dw_invalid(err, "store.uri", "cannot be brought up to date");
 }
 
+/* ---- version 3: rows are appended, and found by their places ---- */
+
+static const char rows_to_find[] = "rows to be found";
+
+/* Numbers below the limit are for rows to come.  Of those that were drawn hardly any is so low; counted
+ * from 0 in their order they never meet. */
+static bool move_low(sqlite3 *db, const char *read_low, const char *renumber)
+{
+    sqlite3_stmt *read = NULL, *write = NULL;
+    int64_t n = 0, slot = -1;
+    bool good = sqlite3_prepare_v2(db, read_low, -1, &read, NULL) == SQLITE_OK &&
+                sqlite3_prepare_v2(db, renumber, -1, &write, NULL) == SQLITE_OK;
+    while (good) {
+        sqlite3_bind_int64(read, 1, slot);
+        sqlite3_bind_int64(read, 2, (int64_t)1 << SQLITE_NUMBERS);
+        int rc = sqlite3_step(read);
+        slot = sqlite3_column_int64(read, 0);
+        sqlite3_reset(read);
+        if (rc != SQLITE_ROW) {
+            good = rc == SQLITE_DONE;
+            break;
+        }
+        sqlite3_bind_int64(write, 1, n++);
+        sqlite3_bind_int64(write, 2, slot);
+        good = sqlite3_step(write) == SQLITE_DONE;
+        good &= sqlite3_reset(write) == SQLITE_OK;
+    }
+    sqlite3_finalize(read);
+    sqlite3_finalize(write);
+    return good;
+}
+
+static bool place_row(sqlite3_stmt *place, int64_t slot, int64_t n)
+{
+    int rc;
+    do {
+        sqlite3_bind_int64(place, 1, slot);
+        sqlite3_bind_int64(place, 2, n);
+        rc = sqlite3_step(place);
+        sqlite3_reset(place);
+        slot = sqlite_place_next(slot);
+    } while ((rc & 0xff) == SQLITE_CONSTRAINT);
+    return rc == SQLITE_DONE;
+}
+
+static bool place_rows(sqlite3 *db, bool object, const struct dw_progress *progress, int64_t *done,
+                       int64_t total)
+{
+    sqlite3_stmt *read = NULL, *place = NULL;
+    int rc = SQLITE_ERROR;
+    bool good = sqlite3_prepare_v2(db, object ? "SELECT n, id, part FROM objects ORDER BY n"
+                                              : "SELECT n, id, 0 FROM cases ORDER BY n",
+                                   -1, &read, NULL) == SQLITE_OK &&
+                sqlite3_prepare_v2(db, "INSERT INTO places(slot, n) VALUES(?1, ?2)", -1, &place,
+                                   NULL) == SQLITE_OK;
+    while (good && (rc = sqlite3_step(read)) == SQLITE_ROW) {
+        dw_tell(progress, rows_to_find, (*done)++, total);
+        const uint8_t *id = sqlite3_column_blob(read, 1);
+        good = sqlite3_column_bytes(read, 1) == 16 &&
+               place_row(place, sqlite_place_first(object, id, sqlite3_column_int(read, 2)),
+                         sqlite3_column_int64(read, 0));
+    }
+    sqlite3_finalize(read);
+    sqlite3_finalize(place);
+    return good && rc == SQLITE_DONE;
+}
+
+static bool place_all(sqlite3 *db, const struct dw_progress *progress)
+{
+    int64_t done = 0, total = ask(db, "SELECT (SELECT count(*) FROM cases) +"
+                                      " (SELECT count(*) FROM objects)");
+    return move_low(db, "SELECT n FROM cases WHERE n > ?1 AND n < ?2 ORDER BY n LIMIT 1",
+                    "UPDATE cases SET n = ?1 WHERE n = ?2") &&
+           move_low(db, "SELECT n FROM objects WHERE n > ?1 AND n < ?2 ORDER BY n LIMIT 1",
+                    "UPDATE objects SET n = ?1 WHERE n = ?2") &&
+           place_rows(db, false, progress, &done, total) &&
+           place_rows(db, true, progress, &done, total);
+}
+
+/* A case stands in `work` once for each body that may see it, and in `mine` while it is open. */
+static const char make_lists[] =
+    "CREATE TABLE work(body TEXT NOT NULL, open INTEGER NOT NULL, due INTEGER NOT NULL,"
+    " id BLOB NOT NULL, PRIMARY KEY(body, open, due, id)) WITHOUT ROWID;"
+    "CREATE TABLE mine(body TEXT NOT NULL, assignee TEXT NOT NULL, due INTEGER NOT NULL,"
+    " id BLOB NOT NULL, PRIMARY KEY(body, assignee, due, id)) WITHOUT ROWID;"
+    "INSERT INTO work SELECT body, open, due, id FROM worklist ORDER BY 1, 2, 3, 4;"
+    "INSERT INTO mine SELECT body, assignee, due, id FROM worklist WHERE open = 1"
+    " ORDER BY 1, 2, 3, 4;"
+    "DROP TABLE worklist;";
+
+static enum dw_result make_places(void *db, const struct dw_progress *progress,
+                                  struct dw_error *err)
+{
+    return sqlite_exec(db, "ALTER TABLE cases RENAME COLUMN slot TO n;"
+                           "ALTER TABLE objects RENAME COLUMN slot TO n;"
+                           "CREATE TABLE places(slot INTEGER PRIMARY KEY, n INTEGER NOT NULL);") &&
+                   place_all(db, progress) && sqlite_exec(db, make_lists)
+               ? DW_OK
+               : dw_invalid(err, "store.uri", "cannot be brought up to date");
+}
+
 static const struct dw_schema_step steps[] = {
     {"tables and indexes", make_first_tables},
     {cases_to_count, make_fold},
+    {rows_to_find, make_places},
 };
 
 /* ---- versions ---- */

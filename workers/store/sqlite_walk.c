@@ -1,4 +1,5 @@
-/* sqlite_walk.c - all rows of a table, by its key, a page at a time. */
+/* sqlite_walk.c - all rows of a table, by its key, a page at a time; cases and objects by their places:
+ * in which order they came is not for a copy to tell. */
 #include "sqlite_private.h"
 
 #include <string.h>
@@ -27,10 +28,14 @@ static const char *text_at(sqlite3_stmt *st, int column)
 static bool behind_slot(struct sqlite *s, enum dw_store_table table, sqlite3_stmt *st,
                         const struct dw_store_entry *after)
 {
-    int64_t slot = -1;
-    if (after && !sqlite_slot(s, table, after->id, (int32_t)after->number, &slot))
-        return false;
-    sqlite3_bind_int64(st, 1, slot);
+    struct sqlite_found found = {.slot = -1};
+    if (after) {
+        if (!sqlite_find(s, table == DW_TABLE_OBJECTS ? Q_OBJECT : Q_ROW, after->id,
+                         (int32_t)after->number, &found))
+            return false;
+        sqlite3_reset(found.row);
+    }
+    sqlite3_bind_int64(st, 1, found.slot);
     return true;
 }
 
@@ -104,14 +109,16 @@ static const struct {
                    const struct dw_store_entry *after);
     void (*take)(sqlite3_stmt *st, struct dw_store_entry *entry);
 } walks[DW_TABLES] = {
-    [DW_TABLE_CASES] = {"SELECT id, version, row, doc FROM cases WHERE slot > ?1"
-                        " ORDER BY slot LIMIT ?3", behind_slot, take_case},
+    [DW_TABLE_CASES] = {"SELECT id, version, row, doc FROM places CROSS JOIN cases USING(n)"
+                        " WHERE slot > ?1 AND slot % 2 = 0 ORDER BY slot LIMIT ?3",
+                        behind_slot, take_case},
     [DW_TABLE_RECEIPTS] = {"SELECT handle, id FROM receipts WHERE handle > ?1"
                            " ORDER BY handle LIMIT ?3", behind_handle, take_receipt},
     [DW_TABLE_REFERENCES] = {"SELECT reference, id FROM refs WHERE reference > ?1"
                              " ORDER BY reference LIMIT ?3", behind_names, take_reference},
-    [DW_TABLE_OBJECTS] = {"SELECT id, part, bytes FROM objects WHERE slot > ?1"
-                          " ORDER BY slot LIMIT ?3", behind_slot, take_object},
+    [DW_TABLE_OBJECTS] = {"SELECT id, part, bytes FROM places CROSS JOIN objects USING(n)"
+                          " WHERE slot > ?1 AND slot % 2 = 1 ORDER BY slot LIMIT ?3",
+                          behind_slot, take_object},
     [DW_TABLE_RECORDS] = {"SELECT collection, key, version, doc FROM records"
                           " WHERE (collection, key) > (?1, ?2)"
                           " ORDER BY collection, key LIMIT ?3", behind_names, take_record},

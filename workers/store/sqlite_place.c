@@ -1,0 +1,90 @@
+/* sqlite_place.c - where the row of an id lies.
+ *
+ * Rows of cases and objects are appended: numbers follow one another, so that a commit fills the last
+ * page instead of touching one page, and splitting it, for each of its rows.  That order is in the
+ * file alone, as it is in the pages of anything that grows; a copy, and so a backup, is written in the
+ * order of places.
+ *
+ * The table `places` finds the number: a place is made of the id, its first forty bits and then a hash
+ * of the rest.  Our own programs give the objects of a case the first bytes of its id
+ * (dw_object_id), so what is filed together is found on one page.  Two ids with one place are told
+ * apart by trying the next one; nothing is ever deleted, so a search may stop at an empty place. */
+#include "sqlite_private.h"
+
+#include <string.h>
+
+enum { PREFIX = 5, HASH_BITS = 22, PROBES_MAX = 64 };
+
+static uint64_t read_u64(const uint8_t *at)
+{
+    uint64_t v;
+    memcpy(&v, at, sizeof v);
+    return v;
+}
+
+int64_t sqlite_place_first(bool object, const uint8_t id[16], int32_t part)
+{
+    uint64_t v = 0, hash;
+    for (int i = 0; i < PREFIX; i++)
+        v = v << 8 | id[i];
+    hash = read_u64(id + PREFIX) * 0x9e3779b97f4a7c15u;
+    hash = (hash ^ hash >> 32 ^ read_u64(id + 8)) * 0xd6e8feb86659fd93u;
+    hash += (uint64_t)(uint32_t)part * 0x9e3779b97f4a7c15u; /* spreads the chunks of a file */
+    return (int64_t)((v << HASH_BITS | hash >> (64 - HASH_BITS)) << 1 | object);
+}
+
+int64_t sqlite_place_next(int64_t slot)
+{
+    return (int64_t)(((uint64_t)slot + 2) & INT64_MAX);
+}
+
+static bool is_row_of(sqlite3_stmt *row, enum sqlite_statement which, const uint8_t id[16],
+                      int32_t part)
+{
+    return sqlite3_column_bytes(row, 0) == 16 && memcmp(sqlite3_column_blob(row, 0), id, 16) == 0 &&
+           (which != Q_OBJECT || sqlite3_column_int(row, 1) == part);
+}
+
+bool sqlite_find(struct sqlite *s, enum sqlite_statement which, const uint8_t id[16], int32_t part,
+                 struct sqlite_found *ret)
+{
+    ret->slot = sqlite_place_first(which == Q_OBJECT, id, part);
+    for (int i = 0; i < PROBES_MAX; i++, ret->slot = sqlite_place_next(ret->slot)) {
+        sqlite3_stmt *place = sqlite_use(s, Q_PLACE);
+        sqlite3_bind_int64(place, 1, ret->slot);
+        if (!sqlite_step_row(s, place))
+            return false;
+        ret->n = sqlite3_column_int64(place, 0);
+        sqlite3_reset(place);
+        ret->row = sqlite_use(s, which);
+        sqlite3_bind_int64(ret->row, 1, ret->n);
+        if (sqlite_step_row(s, ret->row) && is_row_of(ret->row, which, id, part))
+            return true;
+        sqlite3_reset(ret->row);
+    }
+    s->failed = true; /* so many in a row: not by chance */
+    return false;
+}
+
+/* Inside a transaction nobody else adds rows.  What a step took and gave back stays unused. */
+int64_t sqlite_next(struct sqlite *s, bool object)
+{
+    int64_t *next = object ? &s->next_object : &s->next_case;
+    if (!*next) {
+        sqlite3_stmt *st = sqlite_use(s, object ? Q_LAST_OBJECT : Q_LAST_CASE);
+        sqlite3_bind_int64(st, 1, (int64_t)1 << SQLITE_NUMBERS);
+        *next = 1;
+        if (sqlite_step_row(s, st))
+            *next += sqlite3_column_int64(st, 0);
+        sqlite3_reset(st);
+    }
+    return (*next)++;
+}
+
+void sqlite_place(struct sqlite *s, int64_t slot, int64_t n)
+{
+    sqlite3_stmt *st = sqlite_use(s, Q_PLACE_INSERT);
+    sqlite3_bind_int64(st, 1, slot);
+    sqlite3_bind_int64(st, 2, n);
+    sqlite_run(s, st);
+}
