@@ -8,7 +8,7 @@
 #include <string.h>
 #include <zmq.h>
 
-enum { TURN_MS = 100, DUE_MAX = 64, BURST = 64, PING_MS = 1000 };
+enum { TURN_MS = 100, DUE_MAX = 64, BURST = 64, PING_MS = 1000, QUIET_MS = 100 };
 
 static void die(int code, const char *what, const char *why)
 {
@@ -151,12 +151,13 @@ static void dispatch(struct casework *cw, size_t i, struct dw_request *request)
     cw_finish(cw, p);
 }
 
-static void take_requests(struct casework *cw, size_t i)
+static int take_requests(struct casework *cw, size_t i)
 {
     struct dw_request request;
-    for (int n = 0; n < BURST && dw_worker_recv(cw->workers[i].worker, dw_monotonic_ms(), &request);
-         n++)
+    int n = 0;
+    for (; n < BURST && dw_worker_recv(cw->workers[i].worker, dw_monotonic_ms(), &request); n++)
         dispatch(cw, i, &request);
+    return n;
 }
 
 /* ---- clocks ---- */
@@ -209,8 +210,10 @@ static void watch_store(struct casework *cw)
                                     : "not registered at the broker");
 }
 
-static void turn(struct casework *cw, bool wait)
+/* True when anybody wanted something. */
+static bool turn(struct casework *cw, bool wait)
 {
+    int requests = 0;
     zmq_pollitem_t items[CW_WORKERS_MAX + 2] = {
         {.fd = cw->process.signal_fd, .events = ZMQ_POLLIN},
         {.fd = cw_fetcher_fd(cw->fetcher), .events = ZMQ_POLLIN},
@@ -224,12 +227,37 @@ static void turn(struct casework *cw, bool wait)
     dw_directory_watch_tick(cw->directory);
     for (size_t i = 0; i < cw->workers_count; i++)
         if (items[2 + i].revents & ZMQ_POLLIN)
-            take_requests(cw, i);
+            requests += take_requests(cw, i);
     for (struct pending *p; (p = cw_fetched(cw->fetcher));)
         cw_filing_fetched(cw, p);
     cw_flush(cw);
     for (size_t i = 0; i < cw->workers_count; i++)
         dw_worker_tick(cw->workers[i].worker, dw_monotonic_ms());
+    return requests > 0;
+}
+
+/* ---- counting ---- */
+
+struct counting {
+    int64_t busy_at, ended_at, took_ms;
+    bool more; /* to be counted */
+};
+
+/* It can wait, and has commits of its own: while requests come it leaves them three quarters of the
+ * time. */
+static void count_sometimes(struct casework *cw, struct counting *c, bool busy)
+{
+    int64_t began = dw_monotonic_ms();
+    int64_t rest = cw->config->cases.fold_ms;
+    if (busy)
+        c->busy_at = began;
+    if (c->more)
+        rest = began - c->busy_at < QUIET_MS ? 3 * c->took_ms : 0;
+    if (began - c->ended_at < rest)
+        return;
+    c->more = cw_count(cw);
+    c->ended_at = dw_monotonic_ms();
+    c->took_ms = c->ended_at - began;
 }
 
 static void stop(struct casework *cw)
@@ -281,10 +309,10 @@ int main(int argc, char **argv)
     if (!cw.fetcher)
         die(DW_EXIT_RETRY, "threads", "cannot be made");
 
-    int64_t ticked = 0, pinged = 0, counted = 0;
-    bool more = false; /* to be counted */
+    int64_t ticked = 0, pinged = 0;
+    struct counting counting = {0};
     while (dw_process_signal(&cw.process) != DW_SIGNAL_STOP) {
-        turn(&cw, !more);
+        bool busy = turn(&cw, !counting.more);
         int64_t now = dw_monotonic_ms();
         if (now - pinged >= PING_MS || !cw.process.ready) {
             pinged = now;
@@ -294,10 +322,7 @@ int main(int argc, char **argv)
             ticked = now;
             cw_tick(&cw);
         }
-        if (more || now - counted >= cw.config->cases.fold_ms) {
-            counted = now;
-            more = cw_count(&cw);
-        }
+        count_sometimes(&cw, &counting, busy);
         dw_process_tick(&cw.process);
     }
     stop(&cw);
