@@ -2,6 +2,8 @@
 # each figure as a ratio to a limit of the same run.
 add_executable(bench_crypto_limit bench/crypto_limit.c)
 target_link_libraries(bench_crypto_limit PRIVATE dw_envelope PkgConfig::libsodium)
+add_executable(bench_verify_limit bench/verify_limit.c)
+target_link_libraries(bench_verify_limit PRIVATE dw_case PkgConfig::libsodium)
 add_executable(bench_load bench/load.c)
 add_executable(bench_store bench/store.c)
 target_link_libraries(bench_store PRIVATE dw_store PkgConfig::libsodium)
@@ -9,7 +11,7 @@ add_executable(bench_queue bench/queue.c bench/rate.c)
 target_link_libraries(bench_queue PRIVATE dw_wire PkgConfig::libzmq)
 add_executable(bench_bare bench/queue_bare.c bench/rate.c)
 target_link_libraries(bench_bare PRIVATE PkgConfig::libzmq PkgConfig::sqlite3)
-set(bench_programs bench_crypto_limit bench_load bench_store bench_queue bench_bare)
+set(bench_programs bench_crypto_limit bench_verify_limit bench_load bench_store bench_queue bench_bare)
 
 # A peer's library is wanted by its generator alone (group bench of conf/packages).
 pkg_check_modules(librabbitmq IMPORTED_TARGET QUIET librabbitmq)

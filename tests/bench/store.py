@@ -9,8 +9,10 @@ SQLite at 10,000 and 100,000 cases (--long: and 1,000,000), MongoDB's protocol a
 (--long: 10,000 and 50,000), 64 registrations in flight.  Where no mongod is, the server is SecantusDB, whose
 speed says nothing of MongoDB's: what counts is that its figures stay flat.
 
-Two rates of registering: of the store alone, given steps that are ready; and of dengwen-casework, which
-takes filings from the broker, verifies and routes each, and shares the machine with the broker.
+Two rates of registering: of the store alone, given steps that are ready, with what one takes of
+processor and disk (log and file); and of dengwen-casework, which takes filings from the broker, verifies
+and routes each, and shares the machine with the broker.  The latter stands beside what one core can
+verify.
 """
 import argparse
 import json
@@ -111,6 +113,12 @@ def worker(count):
         return {"filings": count, "registrations_per_second": round(drained(here, count), 1)}
 
 
+def verify_limit():
+    """Filings a second that one core can verify, if it does nothing else."""
+    done = subprocess.run([f"{BENCH}/bench_verify_limit", "2"], stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout)
+
+
 def workers(count):
     rows = {"SQLite": worker(count)}
     with Server() as server:
@@ -124,11 +132,13 @@ def workers(count):
 
 def print_rows(name, rows):
     first = rows[0]
-    print(f"\n{name}\n{'cases':>10} {'registered/s':>13}" + "".join(f"{t + ', p50, p99 ms':>30}" for t in TIMES))
+    print(f"\n{name}\n{'cases':>10} {'registered/s':>13}{'CPU us':>8}{'KiB':>7}"
+          + "".join(f"{t + ', p50, p99 ms':>30}" for t in TIMES))
     for row in rows:
         cells = "".join(f"{row[t]['p50_ms']:>15.2f} {row[t]['p99_ms']:>7.2f} {row[t]['p50_ms'] / first[t]['p50_ms']:>5.2f}x"
                         for t in TIMES)
-        print(f"{row['cases']:>10} {row['registrations_per_second']:>13.0f}{cells}")
+        print(f"{row['cases']:>10} {row['registrations_per_second']:>13.0f}{row['cpu_us']:>8.0f}"
+              f"{row['kib_written']:>7.1f}{cells}")
     last = rows[-1]
     worst = max(last[t]["p50_ms"] / first[t]["p50_ms"] for t in TIMES[1:])
     print(f"  questions from the smallest to the largest: {worst:.2f}x (flat: within {FLAT}x)")
@@ -156,10 +166,13 @@ def main():
         name, found["server"] = mongodb(options)
         print_rows(name, found["server"])
     if options.only in (None, "worker"):
+        limit = found["verify limit"] = verify_limit()
         found["worker"] = workers(options.filings)
-        print("\ndengwen-casework, draining a queue")
+        print(f"\ndengwen-casework, draining a queue; one core verifies {limit['per_second']} filings/s")
         for name, row in found["worker"].items():
-            print(f"  {name:24} {row['filings']:>6} filings {row['registrations_per_second']:>8.0f} registered/s")
+            rate = row["registrations_per_second"]
+            print(f"  {name:24} {row['filings']:>6} filings {rate:>8.0f} registered/s"
+                  f" {rate / limit['per_second']:>6.2f} of the limit")
     if options.json:
         with open(options.json, "w") as f:
             json.dump(found, f, indent=1)
