@@ -29,7 +29,8 @@ DONE, NO, USAGE, DATA, AWAY, RETRY, CONFIG = 0, 1, 2, 65, 69, 75, 78
 FILES = [("账单.pdf", "application/pdf", a_pdf(200_000, 1)), ("b.pdf", "application/pdf", a_pdf(5_000, 2))]
 BULK = 3000  # objects of nobody: what a step that stopped leaves, and enough to be killed in
 TABLES = {"cases": "id, version, timer, notice, fold, row, doc", "receipts": "handle, id",
-          "refs": "reference, id", "objects": "id, part, bytes", "worklist": "id, body, due, open, assignee",
+          "refs": "reference, id", "objects": "id, part, bytes", "places": "slot",
+          "work": "body, open, due, id", "mine": "body, assignee, due, id",
           "records": "collection, key, version, doc", "audit": "chain, seq, doc"}
 
 server = os.environ.pop("DENGWEN_TEST_MONGODB", None)  # installations of this test begin with SQLite
@@ -70,7 +71,8 @@ VERSION_1 = """
         coalesce((SELECT assignee FROM mine m WHERE m.id = w.id AND m.body = w.body), '') FROM work w;
     DROP TABLE work; DROP TABLE mine;
     ALTER TABLE cases RENAME COLUMN n TO slot; ALTER TABLE objects RENAME COLUMN n TO slot;
-    UPDATE cases SET slot = slot + (1 << 60) WHERE slot % 3; UPDATE objects SET slot = slot + (1 << 60) WHERE slot % 3;
+    UPDATE cases SET slot = slot + (1 << 60) WHERE slot % 3;
+    UPDATE objects SET slot = slot + (1 << 60) WHERE slot % 3;
     CREATE INDEX worklist_all ON worklist(body, due, id);
     DROP INDEX cases_fold; ALTER TABLE cases DROP COLUMN fold; PRAGMA user_version=1;
 """
