@@ -101,10 +101,10 @@ static const char *const source_sql[SOURCE_STATEMENTS] = {
                   " created, expires, service, reason FROM items WHERE seq > ?1 ORDER BY seq LIMIT 1",
     [NEXT_REPLY] = "SELECT rowid, id, body, expires FROM replies WHERE rowid > ?1 ORDER BY rowid LIMIT 1",
     /* Ids that this file itself has adopted are longer, and mean nothing elsewhere. */
-    [NEXT_SEEN] = "SELECT 0, tok, x'', fp, until FROM seen WHERE tok > ?1 AND length(tok) = 16"
-                  " ORDER BY tok LIMIT 1",
+    [NEXT_SEEN] = "SELECT n, tok, x'', fp, until FROM seen WHERE n > ?1 AND length(tok) = 16"
+                  " ORDER BY n LIMIT 1",
     [ONE_PART] = "SELECT bytes FROM parts WHERE attempt = ?1 AND n = ?2",
-    [DELETE_SEEN] = "DELETE FROM seen WHERE tok = ?1",
+    [DELETE_SEEN] = "DELETE FROM seen WHERE n = ?1",
 };
 
 struct dw_source {
@@ -114,7 +114,6 @@ struct dw_source {
     sqlite3_stmt *statements[SOURCE_STATEMENTS];
     enum dw_left_kind kind;
     int64_t after;
-    uint8_t after_tok[DW_ID_LEN];
 };
 
 /* Of the folder it lies in, as its broker would. */
@@ -245,10 +244,7 @@ bool dw_source_next(struct dw_source *source, struct dw_left *ret, struct dw_buf
     for (; source->kind < DW_LEFT_KINDS; source->kind++, source->after = 0) {
         sqlite3_stmt *s = source->statements[source->kind];
         sqlite3_reset(s);
-        if (source->kind == DW_LEFT_SEEN)
-            q_blob(s, 1, source->after_tok, DW_ID_LEN);
-        else
-            q_number(s, 1, source->after);
+        q_number(s, 1, source->after);
         if (q_step(source->queue, s) != SQLITE_ROW) {
             sqlite3_reset(s);
             continue;
@@ -257,8 +253,6 @@ bool dw_source_next(struct dw_source *source, struct dw_left *ret, struct dw_buf
         read_row(s, source->kind, ret);
         dw_buf_clear(body);
         dw_buf_put(body, sqlite3_column_blob(s, 2), (size_t)sqlite3_column_bytes(s, 2));
-        if (source->kind == DW_LEFT_SEEN)
-            memcpy(source->after_tok, ret->id, DW_ID_LEN);
         sqlite3_reset(s);
         return true;
     }
@@ -269,7 +263,6 @@ void dw_source_again(struct dw_source *source)
 {
     source->kind = DW_LEFT_ITEM;
     source->after = 0;
-    memset(source->after_tok, 0, sizeof source->after_tok);
 }
 
 bool dw_source_part(struct dw_source *source, const uint8_t attempt[DW_ID_LEN], uint32_t n,
@@ -296,10 +289,13 @@ static void delete_row(struct dw_source *source, struct dw_queue_op *op, const s
     } else if (row->kind == DW_LEFT_REPLY) {
         q_forget_answer(q, op->now, row->id);
     } else {
+        uint8_t fp[DW_FP_LEN];
+        int64_t n = q_seen_row(q, row->id, DW_ID_LEN, fp);
         sqlite3_stmt *s = source->statements[DELETE_SEEN];
         sqlite3_reset(s);
-        q_blob(s, 1, row->id, DW_ID_LEN);
+        q_number(s, 1, n);
         q_run(q, s);
+        q_index_take(q, BY_TOK, row->id, DW_ID_LEN, n);
     }
 }
 
@@ -316,6 +312,9 @@ enum dw_result dw_source_taken(struct dw_source *source, const struct dw_left *r
         q_run(q, q_use(q, Q_COMMIT));
     if (!sqlite3_get_autocommit(q->db))
         q_run(q, q_use(q, Q_ROLLBACK));
+    if (q->failed)
+        q_index_rollback(q);
+    q_index_commit(q);
     dw_queue_op_free(op);
     if (q->failed)
         return dw_invalid(err, "adopt", "%.200s: %s; what was adopted cannot be taken out of it",

@@ -46,6 +46,7 @@ static void undo(struct dw_queue *q, struct dw_queue_op *list, const struct tota
 {
     if (!sqlite3_get_autocommit(q->db))
         q_run(q, q_use(q, Q_ROLLBACK));
+    q_index_rollback(q);
     q->totals = *before;
     for (struct dw_queue_op *op = list; op; op = op->next) {
         if (op->kind == DW_QUEUE_READ || op->kind == DW_QUEUE_FETCH)
@@ -103,14 +104,17 @@ void dw_queue_run(struct dw_queue *q, struct dw_queue_op *list)
     *dw_metric_named("dengwen_queue_operations_total") += count;
     dw_histogram_add(&q->batch_size, count);
     if (commit_all(q, list)) {
+        q_index_commit(q);
         q_tell(q, list ? list->now : 0);
         return;
     }
     undo(q, list, &before);
     /* Once more with the reserve given up: now new filings are refused, and the rest has room. */
     bool again = q->full && q_give_up_reserve(q);
-    if (again && commit_all(q, list))
+    if (again && commit_all(q, list)) {
+        q_index_commit(q);
         return;
+    }
     if (again)
         undo(q, list, &before);
     refuse_all(q, list);

@@ -135,8 +135,9 @@ static void admin_list(struct dw_queue *q, struct dw_queue_op *op, struct dw_buf
 static bool show(struct dw_queue *q, struct dw_queue_op *op, const uint8_t id[DW_ID_LEN],
                  struct dw_buf *out)
 {
+    int64_t row = q_row_of(q, id);
     sqlite3_stmt *s = q_use(q, Q_SHOW);
-    q_blob(s, 1, id, DW_ID_LEN);
+    q_number(s, 1, row);
     admin_rows(q, s, out, false);
     if (out->len)
         return true;
@@ -158,8 +159,9 @@ static void revive(struct dw_queue *q, struct dw_queue_op *op, const uint8_t id[
 {
     struct dw_item_header key = {.service = ""};
     enum state before = READY;
+    int64_t row = q_row_of(q, id);
     sqlite3_stmt *s = q_use(q, Q_STATE);
-    q_blob(s, 1, id, DW_ID_LEN);
+    q_number(s, 1, row);
     if (q_step(q, s) == SQLITE_ROW) {
         before = (enum state)sqlite3_column_int(s, 0);
         q_take(q, s, 1, key.handle, DW_ID_LEN);
@@ -172,12 +174,13 @@ static void revive(struct dw_queue *q, struct dw_queue_op *op, const uint8_t id[
     }
     enum state after = before == DEAD && q_is_behind(q, &key) ? BEHIND : READY;
     s = q_use(q, Q_RETRY);
-    q_blob(s, 1, id, DW_ID_LEN);
+    q_number(s, 1, row);
     q_number(s, 2, after);
-    while (q_step(q, s) == SQLITE_ROW)
-        if (sqlite3_column_int64(s, 0) < q->totals.oldest)
-            q->totals.oldest = sqlite3_column_int64(s, 0);
-    sqlite3_reset(s);
+    q_run(q, s);
+    if (row < q->totals.oldest)
+        q->totals.oldest = row;
+    if (before == DEAD && after == READY && !dw_all_zero(key.handle, DW_ID_LEN))
+        q_index_add(q, BY_HANDLE, key.handle, DW_ID_LEN, row);
     q_moved(q, before, after, 1);
 }
 
@@ -191,8 +194,9 @@ static void drop(struct dw_queue *q, struct dw_queue_op *op, const uint8_t id[DW
         refuse(op, out, "only dead letters can be dropped");
         return;
     }
+    int64_t row = q_row_of(q, id);
     sqlite3_stmt *s = q_use(q, Q_ITEM);
-    q_blob(s, 1, id, DW_ID_LEN);
+    q_number(s, 1, row);
     if (q_step(q, s) == SQLITE_ROW) {
         q_take(q, s, 1, attempt, sizeof attempt);
         bytes = sqlite3_column_int64(s, 2);

@@ -18,24 +18,9 @@ static void mark_of(const uint8_t id[DW_ID_LEN], uint8_t mark[MARK_LEN])
 
 static bool was_adopted(struct dw_queue *q, const uint8_t id[DW_ID_LEN])
 {
-    uint8_t mark[MARK_LEN];
+    uint8_t mark[MARK_LEN], fp[DW_FP_LEN];
     mark_of(id, mark);
-    sqlite3_stmt *s = q_use(q, Q_SEEN);
-    q_blob(s, 1, mark, sizeof mark);
-    bool found = q_step(q, s) == SQLITE_ROW && !DW_BUG("adopted-is-forgotten");
-    sqlite3_reset(s);
-    return found;
-}
-
-static void see(struct dw_queue *q, const uint8_t *tok, size_t len, const uint8_t fp[DW_FP_LEN],
-                dw_time until)
-{
-    sqlite3_stmt *s = q_use(q, Q_SEE);
-    q_blob(s, 1, tok, len);
-    q_blob(s, 2, fp, DW_FP_LEN);
-    q_number(s, 3, until);
-    q_run(q, s);
-    q->totals.seen++; /* an upper bound, as everywhere */
+    return q_seen_row(q, mark, sizeof mark, fp) && !DW_BUG("adopted-is-forgotten");
 }
 
 static void remember(struct dw_queue *q, const uint8_t id[DW_ID_LEN], dw_time now)
@@ -43,7 +28,7 @@ static void remember(struct dw_queue *q, const uint8_t id[DW_ID_LEN], dw_time no
     static const uint8_t no_fp[DW_FP_LEN];
     uint8_t mark[MARK_LEN];
     mark_of(id, mark);
-    see(q, mark, sizeof mark, no_fp, now + q->config->queue.seen_hours * 3600000);
+    q_see(q, mark, sizeof mark, no_fp, now + q->config->queue.seen_hours * 3600000);
 }
 
 static bool is_answered(struct dw_queue *q, const uint8_t id[DW_ID_LEN])
@@ -60,8 +45,9 @@ static bool is_answered(struct dw_queue *q, const uint8_t id[DW_ID_LEN])
 static void make_old(struct dw_queue *q, struct dw_queue_op *op, const struct dw_left *left,
                      enum state state)
 {
+    int64_t row = q_row_of(q, left->id);
     sqlite3_stmt *s = q_use(q, Q_ADOPTED);
-    q_blob(s, 1, left->id, DW_ID_LEN);
+    q_number(s, 1, row);
     q_number(s, 2, left->attempts);
     q_number(s, 3, left->day);
     q_number(s, 4, left->created);
@@ -72,7 +58,7 @@ static void make_old(struct dw_queue *q, struct dw_queue_op *op, const struct dw
         return;
     q_moved(q, state, DEAD, 1);
     if (state != BEHIND)
-        q_next_of_key(q, op, left->handle, left->service);
+        q_left_front(q, op, left->handle, left->service, row);
 }
 
 /* The header that items have which were put: it has the sender's key. */
@@ -133,12 +119,9 @@ static bool adopt_reply(struct dw_queue *q, struct dw_queue_op *op, const struct
 static bool adopt_seen(struct dw_queue *q, struct dw_queue_op *op, const struct dw_left *left)
 {
     (void)op;
-    sqlite3_stmt *s = q_use(q, Q_SEEN);
-    q_blob(s, 1, left->id, DW_ID_LEN);
-    bool known = q_step(q, s) == SQLITE_ROW;
-    sqlite3_reset(s);
-    if (!known)
-        see(q, left->id, DW_ID_LEN, left->fp, left->until);
+    uint8_t fp[DW_FP_LEN];
+    if (!q_seen_row(q, left->id, DW_ID_LEN, fp))
+        q_see(q, left->id, DW_ID_LEN, left->fp, left->until);
     return true;
 }
 

@@ -69,8 +69,9 @@ void q_fetch(struct dw_queue *q, struct dw_queue_op *op)
     sqlite3_reset(s);
     if (op->status == 200)
         return;
+    int64_t row = q_row_of(q, op->id);
     s = q_use(q, Q_ASKED);
-    q_blob(s, 1, op->id, DW_ID_LEN);
+    q_number(s, 1, row);
     q_number(s, 2, op->now);
     if (q_step(q, s) == SQLITE_ROW) {
         op->status = sqlite3_column_int(s, 0) == DEAD ? 500 : 300;
@@ -98,8 +99,9 @@ void q_forget(struct dw_queue *q, struct dw_queue_op *op)
 {
     static const uint8_t no_attempt[DW_ID_LEN];
     int64_t bytes = -1;
+    int64_t row = q_row_of(q, op->id);
     sqlite3_stmt *s = q_use(q, Q_ASKED);
-    q_blob(s, 1, op->id, DW_ID_LEN);
+    q_number(s, 1, row);
     q_number(s, 2, 0);
     if (q_step(q, s) == SQLITE_ROW)
         bytes = sqlite3_column_int64(s, 2);

@@ -3,8 +3,9 @@
  * queue.c takes operations, commits them together and reports; queue_steps.c does each of them inside
  * the transaction, queue_asked.c those of requests whose reply is kept, queue_sweep.c what goes by
  * itself, queue_adopt.c takes what another broker left behind; queue_room.c says how much may wait;
- * queue_admin.c answers `dengwen queue`; queue_file.c opens, recovers and looks after the file and its
- * disk. */
+ * queue_admin.c answers `dengwen queue`; queue_open.c opens and recovers the file, queue_file.c has its
+ * statements and looks after its disk; queue_index.c finds rows by their random names, queue_seen.c
+ * remembers senders' keys. */
 #ifndef DW_QUEUE_PRIVATE_H
 #define DW_QUEUE_PRIVATE_H
 
@@ -19,13 +20,17 @@
  * one is not BEHIND, and when it goes the one that was put first takes its place: so what may be
  * claimed is found without looking at what may not, however many of them there are. */
 enum state { READY = 0, LEASED = 1, DELAYED = 2, DEAD = 3, BEHIND = 4, STATES };
+/* The words of a partial index, as a statement must say them to use it. */
+#define KEYED "handle <> x'00000000000000000000000000000000'"
+
 /* Whose an item is: of our own intake; a request of somebody else's program, or an item of one. */
 enum origin { OWN = 0, ASKED = 1, PUT_BY_GUEST = 2 };
 
 enum statement {
     Q_BEGIN, Q_COMMIT, Q_ROLLBACK,
     Q_PART, Q_OPEN, Q_PARTS_OF, Q_FORGET_PARTS, Q_FORGET_OPEN,
-    Q_SEEN, Q_SEE, Q_ITEM, Q_STATE, Q_IN_FRONT, Q_INSERT, Q_NEXT_OF_KEY, Q_PENDING,
+    Q_IS, Q_KEY, Q_SEEN, Q_SEE, Q_SEE_AGAIN, Q_NUMBERED,
+    Q_ITEM, Q_STATE, Q_INSERT, Q_NEXT_OF_KEY, Q_PENDING,
     Q_WAKE, Q_WAKE_FAR, Q_NEXT, Q_LEASE, Q_NEXT_AT, Q_READ,
     Q_ASKED, Q_ANSWER, Q_ANSWERED, Q_FORGET_ANSWER, Q_OLD_ITEMS, Q_OLD_ANSWERS, Q_OLD_PUT, Q_EXPIRE,
     Q_HELD, Q_DELETE, Q_LATER, Q_ADOPTED, Q_OLD_OPEN, Q_OLD_SEEN, Q_OLDEST_SEEN,
@@ -34,11 +39,36 @@ enum statement {
 };
 
 struct totals {
+    int64_t last_row; /* the number of the item that came last */
+    int64_t numbered; /* and up to here numbers may be given without a word in the file */
     int64_t items, bytes, open_bytes, seen;
     int64_t states[STATES];
     int64_t done; /* since the start */
     int64_t oldest; /* what was put before this one is dead or gone: nobody walks over it twice */
     int64_t guest_items, guest_bytes; /* with the replies that are kept */
+};
+
+/* What a row may be looked for by: an item by its id; the one in front of its key, by its handle; what
+ * is remembered of a sender, by the sender's key. */
+enum name { BY_ID, BY_HANDLE, BY_TOK, INDEXES };
+struct slot {
+    uint64_t tag;
+    int64_t row;
+};
+struct index {
+    struct slot *slots;
+    size_t room, used; /* room: a power of two */
+};
+struct index_change {
+    enum name which;
+    bool added;
+    uint64_t tag;
+    int64_t row;
+};
+struct index_walk {
+    const struct index *index;
+    uint64_t tag;
+    size_t at;
 };
 
 /* What left the queue lately, in a window of time and the one before. */
@@ -54,6 +84,10 @@ struct dw_queue {
     sqlite3 *db;
     sqlite3_stmt *statements[Q_COUNT];
     struct totals totals;
+    struct index indexes[INDEXES];
+    uint8_t index_key[16];
+    struct index_change *changes; /* of the running transaction */
+    size_t changes_count, changes_room;
     struct drain drain;
     struct dw_histogram commit_time, batch_size;
     int64_t told_at; /* monotonic: when the gauges were last brought up to date */
@@ -78,11 +112,13 @@ struct dw_queue {
     int fd;
 };
 
+/* ---- queue_open.c ---- */
+
+void q_close_file(struct dw_queue *q);
+
 /* ---- queue_file.c ---- */
 
 extern const char *const q_sql[Q_COUNT];
-
-void q_close_file(struct dw_queue *q);
 
 /* Nobody knows what is on disk after an I/O error, so it ends the process; the next start recovers. */
 _Noreturn void q_io_failed(struct dw_queue *q, const char *what);
@@ -97,8 +133,39 @@ void q_take(struct dw_queue *q, sqlite3_stmt *s, int column, void *out, size_t l
 const char *q_text(sqlite3_stmt *s, int column); /* never NULL */
 
 bool q_disk_is_low(struct dw_queue *q);
+void q_hold_reserve(struct dw_queue *q);
 /* False when there was none to give up. */
 bool q_give_up_reserve(struct dw_queue *q);
+
+/* ---- queue_index.c ---- */
+
+void q_index_open(struct dw_queue *q);
+void q_index_close(struct dw_queue *q);
+/* What the file has already; the others belong to the running transaction. */
+void q_index_load(struct dw_queue *q, enum name which, const void *name, size_t len, int64_t row);
+void q_index_add(struct dw_queue *q, enum name which, const void *name, size_t len, int64_t row);
+void q_index_take(struct dw_queue *q, enum name which, const void *name, size_t len, int64_t row);
+void q_index_commit(struct dw_queue *q);
+void q_index_rollback(struct dw_queue *q);
+/* The rows that may have the name, until 0.  Nothing is added or taken meanwhile. */
+struct index_walk q_index_walk(const struct dw_queue *q, enum name which, const void *name,
+                               size_t len);
+int64_t q_index_next(struct index_walk *walk);
+/* The row of an item; 0 for none. */
+int64_t q_row_of(struct dw_queue *q, const uint8_t id[DW_ID_LEN]);
+/* The one that is in front of that key, of a service or (NULL) of any; 0 for none. */
+int64_t q_front_of(struct dw_queue *q, const uint8_t handle[DW_ID_LEN], const char *service,
+                   dw_day *day);
+
+/* ---- queue_seen.c ---- */
+
+enum seen { NEVER, SAME_PAYLOAD, OTHER_PAYLOAD };
+enum seen q_seen(struct dw_queue *q, const struct dw_item_header *h);
+void q_remember_seen(struct dw_queue *q, const struct dw_item_header *h, dw_time now);
+/* The row that remembers it, 0 for none; and to remember it, in the place of what was. */
+int64_t q_seen_row(struct dw_queue *q, const uint8_t *tok, size_t len, uint8_t fp[DW_FP_LEN]);
+void q_see(struct dw_queue *q, const uint8_t *tok, size_t len, const uint8_t fp[DW_FP_LEN],
+           dw_time until);
 
 /* ---- queue_steps.c ---- */
 
@@ -109,15 +176,12 @@ void q_delete_item(struct dw_queue *q, struct dw_queue_op *op, const uint8_t id[
                    const uint8_t attempt[DW_ID_LEN], int64_t bytes);
 bool q_is_behind(struct dw_queue *q, const struct dw_item_header *h);
 void q_moved(struct dw_queue *q, enum state from, enum state to, int64_t count);
-/* One of that key is not in front any more. */
-void q_next_of_key(struct dw_queue *q, struct dw_queue_op *op, const void *handle,
-                   const char *service);
+/* The row is not in front of its key any more: it is dead or gone. */
+void q_left_front(struct dw_queue *q, struct dw_queue_op *op, const void *handle,
+                  const char *service, int64_t row);
 /* `klass` and what else the header says, the frames of `op`. */
 enum state q_insert(struct dw_queue *q, struct dw_queue_op *op, const struct dw_item_header *h,
                     int64_t bytes, enum origin origin, dw_time expires);
-enum seen { NEVER, SAME_PAYLOAD, OTHER_PAYLOAD };
-enum seen q_seen(struct dw_queue *q, const struct dw_item_header *h);
-void q_remember_seen(struct dw_queue *q, const struct dw_item_header *h, dw_time now);
 bool q_is_here(struct dw_queue *q, struct dw_queue_op *op);
 bool q_parts_complete(struct dw_queue *q, const struct dw_item_header *h, int64_t *bytes);
 void q_close_attempt(struct dw_queue *q, const uint8_t attempt[DW_ID_LEN]);

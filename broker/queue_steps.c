@@ -9,6 +9,7 @@
 
 enum {
     FULL_RETRY_SECONDS = 30,
+    NUMBERS_AHEAD = 1000,
     WAKE_MAX = 1000, /* delayed ones made ready by one claim; the next takes the next */
 };
 
@@ -89,41 +90,15 @@ static void do_part(struct dw_queue *q, struct dw_queue_op *op)
     op->status = 200;
 }
 
-/* An Idempotency-Key, as far as we remember. */
-enum seen q_seen(struct dw_queue *q, const struct dw_item_header *h)
-{
-    enum seen found = NEVER;
-    if (dw_all_zero(h->tok, sizeof h->tok))
-        return NEVER;
-    sqlite3_stmt *s = q_use(q, Q_SEEN);
-    q_blob(s, 1, h->tok, sizeof h->tok);
-    if (q_step(q, s) == SQLITE_ROW)
-        found = sqlite3_column_bytes(s, 0) == DW_FP_LEN &&
-                        memcmp(sqlite3_column_blob(s, 0), h->fp, DW_FP_LEN) == 0
-                    ? SAME_PAYLOAD
-                    : OTHER_PAYLOAD;
-    sqlite3_reset(s);
-    return found;
-}
-
-void q_remember_seen(struct dw_queue *q, const struct dw_item_header *h, dw_time now)
-{
-    if (dw_all_zero(h->tok, sizeof h->tok))
-        return;
-    sqlite3_stmt *s = q_use(q, Q_SEE);
-    q_blob(s, 1, h->tok, sizeof h->tok);
-    q_blob(s, 2, h->fp, sizeof h->fp);
-    q_number(s, 3, now + q->config->queue.seen_hours * 3600000);
-    q_run(q, s);
-    q->totals.seen++; /* an upper bound: a repeated key counts again until the next sweep */
-}
-
 /* Is the item here already?  Then the attempt that brought it again is forgotten. */
 bool q_is_here(struct dw_queue *q, struct dw_queue_op *op)
 {
     const struct dw_item_header *h = &op->header;
+    int64_t row = q_row_of(q, h->id);
+    if (!row)
+        return false;
     sqlite3_stmt *s = q_use(q, Q_ITEM);
-    q_blob(s, 1, h->id, DW_ID_LEN);
+    q_number(s, 1, row);
     bool here = q_step(q, s) == SQLITE_ROW;
     bool same_attempt = false;
     uint8_t attempt[DW_ID_LEN];
@@ -170,34 +145,50 @@ bool q_is_behind(struct dw_queue *q, const struct dw_item_header *h)
 {
     if (dw_all_zero(h->handle, DW_ID_LEN) || DW_BUG("key-without-order"))
         return false;
-    sqlite3_stmt *s = q_use(q, Q_IN_FRONT);
-    q_blob(s, 1, h->handle, DW_ID_LEN);
-    sqlite3_bind_text(s, 2, h->service, -1, SQLITE_STATIC);
-    bool found = q_step(q, s) == SQLITE_ROW;
-    sqlite3_reset(s);
-    return found;
+    return q_front_of(q, h->handle, h->service, NULL) != 0;
 }
 
-void q_next_of_key(struct dw_queue *q, struct dw_queue_op *op, const void *handle,
-                   const char *service)
+/* One that was dead already was not in front, and another may be. */
+void q_left_front(struct dw_queue *q, struct dw_queue_op *op, const void *handle,
+                  const char *service, int64_t row)
 {
-    if (dw_all_zero(handle, DW_ID_LEN) || DW_BUG("next-of-key-forgotten"))
+    if (dw_all_zero(handle, DW_ID_LEN))
         return;
+    q_index_take(q, BY_HANDLE, handle, DW_ID_LEN, row);
+    if (DW_BUG("next-of-key-forgotten") || q_front_of(q, handle, service, NULL))
+        return;
+    int64_t next = 0;
     sqlite3_stmt *s = q_use(q, Q_NEXT_OF_KEY);
     q_blob(s, 1, handle, DW_ID_LEN);
     sqlite3_bind_text(s, 2, service, -1, SQLITE_STATIC);
     q_number(s, 3, op->now);
     while (q_step(q, s) == SQLITE_ROW) {
         q_moved(q, BEHIND, (enum state)sqlite3_column_int(s, 0), 1);
-        op->released = true;
+        next = sqlite3_column_int64(s, 1);
     }
     sqlite3_reset(s);
+    if (next)
+        q_index_add(q, BY_HANDLE, handle, DW_ID_LEN, next);
+    op->released |= next != 0;
+}
+
+/* Numbers are never given twice, also not after a crash: the file says how far they may have gone. */
+static int64_t next_row(struct dw_queue *q)
+{
+    if (q->totals.last_row == q->totals.numbered) {
+        q->totals.numbered += NUMBERS_AHEAD;
+        sqlite3_stmt *s = q_use(q, Q_NUMBERED);
+        q_number(s, 1, q->totals.numbered);
+        q_run(q, s);
+    }
+    return ++q->totals.last_row;
 }
 
 enum state q_insert(struct dw_queue *q, struct dw_queue_op *op, const struct dw_item_header *h,
                     int64_t bytes, enum origin origin, dw_time expires)
 {
     enum state state = q_is_behind(q, h) ? BEHIND : READY;
+    int64_t row = next_row(q);
     DW_AUTO_BUF body = {0};
     dw_buf_init(&body, SIZE_MAX / 2);
     q_pack(&op->frames, &body);
@@ -216,7 +207,11 @@ enum state q_insert(struct dw_queue *q, struct dw_queue_op *op, const struct dw_
     q_number(s, 11, origin);
     q_number(s, 12, expires);
     q_number(s, 13, state);
+    q_number(s, 14, row);
     q_run(q, s);
+    q_index_add(q, BY_ID, h->id, DW_ID_LEN, row);
+    if (state == READY && !dw_all_zero(h->handle, DW_ID_LEN))
+        q_index_add(q, BY_HANDLE, h->handle, DW_ID_LEN, row);
     q->totals.items++;
     q->totals.states[state]++;
     q->totals.bytes += bytes;
@@ -262,6 +257,9 @@ static void do_close(struct dw_queue *q, struct dw_queue_op *op)
 
 static void do_pending(struct dw_queue *q, struct dw_queue_op *op)
 {
+    op->status = 200;
+    if (q_front_of(q, op->id, NULL, &op->day))
+        return;
     sqlite3_stmt *s = q_use(q, Q_PENDING);
     q_blob(s, 1, op->id, DW_ID_LEN);
     op->status = 404;
@@ -325,8 +323,9 @@ static void do_claim(struct dw_queue *q, struct dw_queue_op *op)
 
 static void do_read(struct dw_queue *q, struct dw_queue_op *op)
 {
+    int64_t row = q_row_of(q, op->id);
     sqlite3_stmt *s = q_use(q, Q_READ);
-    q_blob(s, 1, op->id, DW_ID_LEN);
+    q_number(s, 1, row);
     q_number(s, 2, (int64_t)op->fence);
     q_number(s, 3, op->n);
     op->status = 404;
@@ -343,8 +342,9 @@ static void do_read(struct dw_queue *q, struct dw_queue_op *op)
 bool q_held(struct dw_queue *q, struct dw_queue_op *op, uint8_t attempt[DW_ID_LEN], int64_t *bytes,
             int64_t *attempts)
 {
+    int64_t row = q_row_of(q, op->id);
     sqlite3_stmt *s = q_use(q, Q_HELD);
-    q_blob(s, 1, op->id, DW_ID_LEN);
+    q_number(s, 1, row);
     q_number(s, 2, (int64_t)op->fence);
     bool holds = q_step(q, s) == SQLITE_ROW;
     if (holds) {
@@ -377,8 +377,9 @@ void q_delete_item(struct dw_queue *q, struct dw_queue_op *op, const uint8_t id[
     enum origin origin = OWN;
     enum state state = DEAD;
     struct key key;
+    int64_t row = q_row_of(q, id);
     sqlite3_stmt *s = q_use(q, Q_DELETE);
-    q_blob(s, 1, id, DW_ID_LEN);
+    q_number(s, 1, row);
     if (q_step(q, s) == SQLITE_ROW) {
         origin = (enum origin)sqlite3_column_int(s, 0);
         state = (enum state)sqlite3_column_int(s, 1);
@@ -386,8 +387,9 @@ void q_delete_item(struct dw_queue *q, struct dw_queue_op *op, const uint8_t id[
         q->totals.states[state]--;
     }
     sqlite3_reset(s);
+    q_index_take(q, BY_ID, id, DW_ID_LEN, row);
     if (state != DEAD && state != BEHIND)
-        q_next_of_key(q, op, key.handle, key.service);
+        q_left_front(q, op, key.handle, key.service, row);
     if (!dw_all_zero(attempt, DW_ID_LEN))
         q_forget_attempt(q, attempt);
     q_drained(q, op->now, 1, bytes);
@@ -416,8 +418,9 @@ void q_later(struct dw_queue *q, struct dw_queue_op *op, bool never)
     if (!q_held(q, op, attempt, &bytes, &attempts))
         return;
     bool dead = never || (op->counted && attempts >= q->config->queue.max_attempts);
+    int64_t row = q_row_of(q, op->id);
     sqlite3_stmt *s = q_use(q, Q_LATER);
-    q_blob(s, 1, op->id, DW_ID_LEN);
+    q_number(s, 1, row);
     q_number(s, 2, dead ? DEAD : DELAYED);
     q_number(s, 3, !dead && !op->counted);
     q_number(s, 4, op->at);
@@ -428,7 +431,7 @@ void q_later(struct dw_queue *q, struct dw_queue_op *op, bool never)
     sqlite3_reset(s);
     q_moved(q, LEASED, dead ? DEAD : DELAYED, 1);
     if (dead) {
-        q_next_of_key(q, op, key.handle, key.service);
+        q_left_front(q, op, key.handle, key.service, row);
         dw_log(DW_ERROR, "queue.dead",
                "an item became a dead letter: %s; see `dengwen queue list "
                "dead`",

@@ -37,13 +37,14 @@ static void kill_expired(struct dw_queue *q, struct dw_queue_op *op, const uint8
     uint8_t handle[DW_ID_LEN] = {0};
     char service[DW_SERVICE_MAX + 1] = "";
     enum state state = DEAD;
+    int64_t row = q_row_of(q, id);
     sqlite3_stmt *s = q_use(q, Q_STATE);
-    q_blob(s, 1, id, DW_ID_LEN);
+    q_number(s, 1, row);
     if (q_step(q, s) == SQLITE_ROW)
         state = (enum state)sqlite3_column_int(s, 0);
     sqlite3_reset(s);
     s = q_use(q, Q_EXPIRE);
-    q_blob(s, 1, id, DW_ID_LEN);
+    q_number(s, 1, row);
     while (q_step(q, s) == SQLITE_ROW) {
         q_take(q, s, 0, handle, sizeof handle);
         snprintf(service, sizeof service, "%s", q_text(s, 1));
@@ -51,7 +52,7 @@ static void kill_expired(struct dw_queue *q, struct dw_queue_op *op, const uint8
     sqlite3_reset(s);
     q_moved(q, state, DEAD, 1);
     if (state != BEHIND)
-        q_next_of_key(q, op, handle, service);
+        q_left_front(q, op, handle, service, row);
 }
 
 /* A request and its reply go, as whoever asked knew; an item that was put becomes a dead letter, as
@@ -86,6 +87,17 @@ static void shrink(struct dw_queue *q)
         q_run(q, q_use(q, Q_SHRINK));
 }
 
+/* Runs a statement that deletes, and returns what it has deleted. */
+static void forget_seen(struct dw_queue *q, sqlite3_stmt *s)
+{
+    while (q_step(q, s) == SQLITE_ROW) {
+        q_index_take(q, BY_TOK, sqlite3_column_blob(s, 1), (size_t)sqlite3_column_bytes(s, 1),
+                     sqlite3_column_int64(s, 0));
+        q->totals.seen--;
+    }
+    sqlite3_reset(s);
+}
+
 void q_sweep(struct dw_queue *q, struct dw_queue_op *op)
 {
     uint8_t old[100][DW_ID_LEN];
@@ -100,13 +112,11 @@ void q_sweep(struct dw_queue *q, struct dw_queue_op *op)
     op->n = count == DW_COUNT(old);
     s = q_use(q, Q_OLD_SEEN);
     q_number(s, 1, op->now);
-    q_run(q, s);
-    q->totals.seen -= sqlite3_changes(q->db);
+    forget_seen(q, s);
     if (q->totals.seen > q->config->queue.seen_max) {
         s = q_use(q, Q_OLDEST_SEEN);
         q_number(s, 1, q->totals.seen - q->config->queue.seen_max);
-        q_run(q, s);
-        q->totals.seen -= sqlite3_changes(q->db);
+        forget_seen(q, s);
     }
     forget_expired(q, op);
     shrink(q);

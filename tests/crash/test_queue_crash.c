@@ -16,7 +16,7 @@ enum {
     STEPS = 40,    /* transactions of one script */
     IDS = 12,
     CALLS_MAX = 4000, /* of one script to the disk, but for reading */
-    OPENING = 40,     /* so many of them make the file; other scripts need not try them again */
+    OPENING = 60,     /* so many of them make the file; other scripts need not try them again */
     EVERY = 7,        /* call that is not a sync is a crash point too */
 };
 

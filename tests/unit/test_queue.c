@@ -356,7 +356,7 @@ TEST(a_foreign_damaged_or_newer_file_is_refused_with_what_to_do)
     assert_int_equal(system(command), 0);
     assert_int_equal(dw_queue_open_still(f->path, &f->config, &q, &err), DW_INVALID);
     assert_non_null(strstr(err.text, "newer"));
-    snprintf(command, sizeof command, "sqlite3 %s 'PRAGMA user_version=3'", f->path);
+    snprintf(command, sizeof command, "sqlite3 %s 'PRAGMA user_version=4'", f->path);
     assert_int_equal(system(command), 0);
     open_queue(f);
 }
