@@ -62,12 +62,13 @@ void q_fetch(struct dw_queue *q, struct dw_queue_op *op)
     q_number(s, 2, op->now);
     op->status = 400;
     if (q_step(q, s) == SQLITE_ROW) {
-        if (!q_unpack(sqlite3_column_blob(s, 0), (size_t)sqlite3_column_bytes(s, 0), &op->frames))
-            q_io_failed(q, "a reply that cannot be unpacked");
-        op->status = 200;
+        bool whole = q_unpack(sqlite3_column_blob(s, 0), (size_t)sqlite3_column_bytes(s, 0), &op->frames);
+        op->status = whole ? 200 : 500;
+        if (!whole)
+            op->text = dw_strdup("the reply is damaged");
     }
     sqlite3_reset(s);
-    if (op->status == 200)
+    if (op->status != 400)
         return;
     int64_t row = q_row_of(q, op->id);
     s = q_use(q, Q_ASKED);

@@ -281,40 +281,97 @@ static void wake(struct dw_queue *q, enum statement which, dw_time mark)
     q_moved(q, DELAYED, READY, sqlite3_changes(q->db));
 }
 
-static void do_claim(struct dw_queue *q, struct dw_queue_op *op)
+/* Handle and service of a row that is read: they outlive its statement. */
+struct key {
+    uint8_t handle[DW_ID_LEN];
+    char service[DW_SERVICE_MAX + 1];
+};
+
+static struct key key_at(struct dw_queue *q, sqlite3_stmt *s, int column)
 {
-    sqlite3_stmt *s;
-    wake(q, Q_WAKE, op->now);
-    /* Nothing is delayed for longer: since then the clock was set back. */
-    wake(q, Q_WAKE_FAR, op->now + q->config->queue.backoff_max_ms);
-    op->items = dw_alloc(op->n * sizeof *op->items);
-    int64_t *rows = dw_alloc(op->n * sizeof *rows);
-    s = q_use(q, Q_NEXT);
+    struct key key;
+    q_take(q, s, column, key.handle, sizeof key.handle);
+    snprintf(key.service, sizeof key.service, "%s", q_text(s, column + 1));
+    return key;
+}
+
+static void log_dead(const char *why)
+{
+    dw_log(DW_ERROR, "queue.dead",
+           "an item became a dead letter: %s; see `dengwen queue list dead`", why);
+}
+
+static bool read_item(struct dw_queue *q, sqlite3_stmt *s, struct dw_queue_item *item)
+{
+    if (!q_unpack(sqlite3_column_blob(s, 5), (size_t)sqlite3_column_bytes(s, 5), &item->frames))
+        return false;
+    q_take(q, s, 1, item->id, DW_ID_LEN);
+    item->fence = (uint64_t)sqlite3_column_int64(s, 2) + !DW_BUG("same-fence");
+    item->attempts = sqlite3_column_int(s, 3) + 1;
+    item->delays = sqlite3_column_int(s, 4);
+    item->asked = sqlite3_column_int(s, 6) == ASKED;
+    return true;
+}
+
+/* No worker can do it.  Others need not wait for it, and somebody is to look at it. */
+static void set_apart(struct dw_queue *q, struct dw_queue_op *op, int64_t row)
+{
+    static const char why[] = "its body is damaged";
+    struct key key = {.service = ""};
+    sqlite3_stmt *s = q_use(q, Q_LATER);
+    q_number(s, 1, row);
+    q_number(s, 2, DEAD);
+    q_number(s, 3, 0);
+    q_number(s, 4, 0);
+    sqlite3_bind_text(s, 5, why, -1, SQLITE_STATIC);
+    while (q_step(q, s) == SQLITE_ROW)
+        key = key_at(q, s, 0);
+    sqlite3_reset(s);
+    q_moved(q, READY, DEAD, 1);
+    q_left_front(q, op, key.handle, key.service, row);
+    log_dead(why);
+}
+
+/* Adds to the items; true when some that are ready had to be set apart, and others may be ready. */
+static bool take_ready(struct dw_queue *q, struct dw_queue_op *op)
+{
+    size_t before = op->items_count, room = op->n - before, damaged = 0;
+    int64_t *rows = dw_alloc(op->n * sizeof *rows), *apart = dw_alloc(room * sizeof *apart);
+    sqlite3_stmt *s = q_use(q, Q_NEXT);
     sqlite3_bind_text(s, 1, op->service, -1, SQLITE_STATIC);
-    q_number(s, 2, op->n);
+    q_number(s, 2, (int64_t)room);
     q_number(s, 3, op->now);
-    while (op->items_count < op->n && q_step(q, s) == SQLITE_ROW) {
-        struct dw_queue_item *item = &op->items[op->items_count];
-        if (!q_unpack(sqlite3_column_blob(s, 5), (size_t)sqlite3_column_bytes(s, 5), &item->frames))
-            q_io_failed(q, "an item that cannot be unpacked");
-        rows[op->items_count] = sqlite3_column_int64(s, 0);
-        q_take(q, s, 1, item->id, DW_ID_LEN);
-        item->fence = (uint64_t)sqlite3_column_int64(s, 2) + !DW_BUG("same-fence");
-        item->attempts = sqlite3_column_int(s, 3) + 1;
-        item->delays = sqlite3_column_int(s, 4);
-        item->asked = sqlite3_column_int(s, 6) == ASKED;
-        op->items_count++;
+    while (op->items_count - before + damaged < room && q_step(q, s) == SQLITE_ROW) {
+        int64_t row = sqlite3_column_int64(s, 0);
+        if (read_item(q, s, &op->items[op->items_count]))
+            rows[op->items_count++] = row;
+        else
+            apart[damaged++] = row;
     }
     sqlite3_reset(s);
-    for (size_t i = 0; i < op->items_count; i++) {
+    for (size_t i = before; i < op->items_count; i++) {
         s = q_use(q, Q_LEASE);
         q_number(s, 1, rows[i]);
         q_run(q, s);
     }
     if (!DW_BUG("leases-uncounted"))
-        q_moved(q, READY, LEASED, (int64_t)op->items_count);
+        q_moved(q, READY, LEASED, (int64_t)(op->items_count - before));
+    for (size_t i = 0; i < damaged; i++)
+        set_apart(q, op, apart[i]);
     dw_free(rows);
-    s = q_use(q, Q_NEXT_AT);
+    dw_free(apart);
+    return damaged > 0;
+}
+
+static void do_claim(struct dw_queue *q, struct dw_queue_op *op)
+{
+    wake(q, Q_WAKE, op->now);
+    /* Nothing is delayed for longer: since then the clock was set back. */
+    wake(q, Q_WAKE_FAR, op->now + q->config->queue.backoff_max_ms);
+    op->items = dw_alloc(op->n * sizeof *op->items);
+    while (take_ready(q, op) && op->items_count < op->n && !q->failed)
+        ;
+    sqlite3_stmt *s = q_use(q, Q_NEXT_AT);
     if (q_step(q, s) == SQLITE_ROW)
         op->next_at = sqlite3_column_int64(s, 0);
     sqlite3_reset(s);
@@ -355,20 +412,6 @@ bool q_held(struct dw_queue *q, struct dw_queue_op *op, uint8_t attempt[DW_ID_LE
     sqlite3_reset(s);
     op->status = holds ? 200 : 409;
     return holds;
-}
-
-/* Handle and service of a row that is read: they outlive its statement. */
-struct key {
-    uint8_t handle[DW_ID_LEN];
-    char service[DW_SERVICE_MAX + 1];
-};
-
-static struct key key_at(struct dw_queue *q, sqlite3_stmt *s, int column)
-{
-    struct key key;
-    q_take(q, s, column, key.handle, sizeof key.handle);
-    snprintf(key.service, sizeof key.service, "%s", q_text(s, column + 1));
-    return key;
 }
 
 void q_delete_item(struct dw_queue *q, struct dw_queue_op *op, const uint8_t id[DW_ID_LEN],
@@ -432,10 +475,7 @@ void q_later(struct dw_queue *q, struct dw_queue_op *op, bool never)
     q_moved(q, LEASED, dead ? DEAD : DELAYED, 1);
     if (dead) {
         q_left_front(q, op, key.handle, key.service, row);
-        dw_log(DW_ERROR, "queue.dead",
-               "an item became a dead letter: %s; see `dengwen queue list "
-               "dead`",
-               op->reason);
+        log_dead(op->reason);
     }
 }
 

@@ -6,7 +6,7 @@
  * batch gathers.  Checkpoints run on a thread and connection of their own.
  * An I/O or fsync error ends the process (exit 70): the next start recovers from the file.
  * Each waiting item and each key that is remembered has some 40 bytes of memory beside its row: where
- * that is (queue_index.c).
+ * that is (queue_index.c).  A body that is damaged makes its item a dead letter when it is claimed.
  *
  * Life of an item: open parts -> close -> ready -> leased -> done (deleted) | delayed -> ready | dead.
  * Order per key: of the items of one service with the same key (the header's handle; all zero is

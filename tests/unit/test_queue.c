@@ -388,6 +388,40 @@ TEST(a_field_that_was_damaged_is_refused_with_what_to_do)
     assert_int_equal(pending(f, 1), 200);
 }
 
+static void change_file(struct fixture *f, const char *sql)
+{
+    char command[700];
+    dw_queue_close(f->queue);
+    snprintf(command, sizeof command, "sqlite3 %s \"%s\"", f->path, sql);
+    assert_int_equal(system(command), 0);
+    open_queue(f);
+}
+
+TEST(an_item_whose_body_is_damaged_is_set_apart_and_the_others_go_on)
+{
+    struct fixture *f = *state;
+    int status;
+    for (int n = 1; n <= 4; n++)
+        assert_int_equal(put(f, n, "body"), 200);
+    change_file(f, "UPDATE items SET body = x'00000009' WHERE seq <= 2");
+    struct dw_queue_op *op = claim(f, 2, NOW); /* as many as it wants, though two are damaged */
+    assert_int_equal(op->items_count, 2);
+    assert_int_equal(op->items[0].id[0], 3);
+    assert_int_equal(op->items[1].id[0], 4);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(finish(f, DW_QUEUE_DONE, &op->items[i], false, 0), 200);
+    dw_queue_op_free(op);
+    char *text = admin(f, "list", "dead", &status);
+    assert_non_null(strstr(text, "its body is damaged"));
+    free(text);
+    text = admin(f, "stats", "", &status);
+    assert_non_null(strstr(text, "\"ready\":0,\"leased\":0,\"delayed\":0,\"dead\":2"));
+    free(text);
+    op = claim(f, 2, NOW);
+    assert_int_equal(op->items_count, 0);
+    dw_queue_op_free(op);
+}
+
 /* ---- files of older versions ---- */
 
 static void make_old(struct fixture *f, const char *more)
@@ -745,6 +779,7 @@ TEST(statutory_work_comes_before_bulk_and_each_in_its_order)
 RUN(T(what_was_put_is_claimed_in_order_with_its_frames),
     T(the_same_item_again_is_accepted_and_kept_once),
     T(the_same_key_with_another_payload_is_refused_even_after_the_item_is_done),
+    T(an_item_whose_body_is_damaged_is_set_apart_and_the_others_go_on),
     T(pending_finds_an_item_until_it_is_done), T(a_stale_fence_finishes_nothing),
     T(a_delayed_item_comes_back_at_its_time),
     T(a_clock_that_was_set_back_delays_nothing),
