@@ -15,7 +15,7 @@
 enum {
     HANDLE_LEN = 8,       /* client address that a worker echoes */
     CALL_ECHO_MAX = 32,   /* a first body frame longer than this is no call number */
-    CLAIM_MAX = 32,       /* items taken by one claim */
+    CLAIM_MAX = 256,      /* items taken by one claim */
     RETRY_FULL_MS = 1000, /* a queue operation that the disk refused is tried again */
     SWEEP_MS = 10000,
     FETCHES_MAX = 256, /* the highest broker.max_fetches */

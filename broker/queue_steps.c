@@ -10,6 +10,7 @@
 enum {
     FULL_RETRY_SECONDS = 30,
     NUMBERS_AHEAD = 1000,
+    CLAIM_BYTES = 16 << 20, /* of items: a claim that has so many is content */
     WAKE_MAX = 1000, /* delayed ones made ready by one claim; the next takes the next */
 };
 
@@ -335,20 +336,26 @@ static void set_apart(struct dw_queue *q, struct dw_queue_op *op, int64_t row)
 /* Adds to the items; true when some that are ready had to be set apart, and others may be ready. */
 static bool take_ready(struct dw_queue *q, struct dw_queue_op *op)
 {
-    size_t before = op->items_count, room = op->n - before, damaged = 0;
+    size_t before = op->items_count, room = op->n - before, damaged = 0, bytes = 0;
     int64_t *rows = dw_alloc(op->n * sizeof *rows), *apart = dw_alloc(room * sizeof *apart);
     sqlite3_stmt *s = q_use(q, Q_NEXT);
     sqlite3_bind_text(s, 1, op->service, -1, SQLITE_STATIC);
     q_number(s, 2, (int64_t)room);
     q_number(s, 3, op->now);
-    while (op->items_count - before + damaged < room && q_step(q, s) == SQLITE_ROW) {
+    while (op->items_count - before + damaged < room && bytes < CLAIM_BYTES &&
+           q_step(q, s) == SQLITE_ROW) {
+        struct dw_queue_item *item = &op->items[op->items_count];
         int64_t row = sqlite3_column_int64(s, 0);
-        if (read_item(q, s, &op->items[op->items_count]))
-            rows[op->items_count++] = row;
-        else
+        if (!read_item(q, s, item)) {
             apart[damaged++] = row;
+            continue;
+        }
+        rows[op->items_count++] = row;
+        bytes += item->frames.bytes;
     }
     sqlite3_reset(s);
+    if (bytes >= CLAIM_BYTES)
+        op->n = (uint32_t)op->items_count;
     for (size_t i = before; i < op->items_count; i++) {
         s = q_use(q, Q_LEASE);
         q_number(s, 1, rows[i]);

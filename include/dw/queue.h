@@ -29,7 +29,7 @@ enum dw_queue_kind {
     DW_QUEUE_PART,    /* attempt, n, frames[0] */
     DW_QUEUE_CLOSE,   /* header, guest, frames: the header frame and what follows */
     DW_QUEUE_PENDING, /* handle -> 200 day | 404 */
-    DW_QUEUE_CLAIM,   /* service, limit -> items, next_at */
+    DW_QUEUE_CLAIM,   /* service, n -> items, next_at; fewer than n only when there are no more */
     DW_QUEUE_READ,    /* id, fence, n -> frames[0] | 404 | 409 */
     DW_QUEUE_DONE,    /* id, fence */
     DW_QUEUE_LATER,   /* id, fence, at, counted, reason: delayed, or dead after max_attempts */
@@ -63,7 +63,8 @@ struct dw_queue_op {
     uint8_t id[DW_ID_LEN];        /* also attempt and handle, by kind */
     uint64_t fence;
     uint32_t n; /* part number, limit of a CLAIM, out: rows that an ADOPT took,
-                 * not 0 when a SWEEP has left something for the next */
+                 * not 0 when a SWEEP has left something for the next; a CLAIM
+                 * that has enough bytes makes it less */
     char service[DW_SERVICE_MAX + 1];
     dw_time at;
     bool counted;

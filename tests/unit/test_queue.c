@@ -397,6 +397,28 @@ static void change_file(struct fixture *f, const char *sql)
     open_queue(f);
 }
 
+TEST(a_claim_takes_so_many_bytes_and_the_next_one_goes_on)
+{
+    enum { SIZE = 1 << 20, COUNT = 20 };
+    struct fixture *f = *state;
+    char *body = malloc(SIZE + 1);
+    size_t taken = 0;
+    memset(body, 'x', SIZE);
+    body[SIZE] = 0;
+    for (int n = 1; n <= COUNT; n++)
+        assert_int_equal(put(f, n, body), 200);
+    for (int i = 0; i < 2; i++) {
+        struct dw_queue_op *op = claim(f, 2 * COUNT, NOW);
+        assert_true(op->items_count > 0 && op->items_count < COUNT);
+        if (i == 0) /* as full as it wanted to be: whoever claims knows that there may be more */
+            assert_int_equal(op->items_count, op->n);
+        taken += op->items_count;
+        dw_queue_op_free(op);
+    }
+    assert_int_equal(taken, COUNT);
+    free(body);
+}
+
 TEST(an_item_whose_body_is_damaged_is_set_apart_and_the_others_go_on)
 {
     struct fixture *f = *state;
@@ -779,6 +801,7 @@ TEST(statutory_work_comes_before_bulk_and_each_in_its_order)
 RUN(T(what_was_put_is_claimed_in_order_with_its_frames),
     T(the_same_item_again_is_accepted_and_kept_once),
     T(the_same_key_with_another_payload_is_refused_even_after_the_item_is_done),
+    T(a_claim_takes_so_many_bytes_and_the_next_one_goes_on),
     T(an_item_whose_body_is_damaged_is_set_apart_and_the_others_go_on),
     T(pending_finds_an_item_until_it_is_done), T(a_stale_fence_finishes_nothing),
     T(a_delayed_item_comes_back_at_its_time),
