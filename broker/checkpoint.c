@@ -10,13 +10,22 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { NAP_MS = 200, IDLE_MS = 1000, OPEN_MS = 5000 };
+enum {
+    NAP_MS = 200,
+    IDLE_MS = 1000,
+    OPEN_MS = 5000,
+    FRAME_BYTES = 4096 + 24,
+    LAID_OUT_MIN = 256 * 1024,
+    LAID_OUT_MAX = 4 * 1024 * 1024,
+    PIECE = 4096, /* the kernel may take what is written at once for one, and write all of it again */
+};
 
 struct dw_checkpointer {
     sqlite3 *db;
     pthread_t thread;
     int wake;
     atomic_bool stopping;
+    atomic_int moved;
     void (*failed)(void *arg, const char *what);
     void *arg;
 };
@@ -29,19 +38,56 @@ static void nap(struct dw_checkpointer *c)
         (void)!read(c->wake, &count, sizeof count);
 }
 
+/* Zeros are no frame of a log, whoever reads them. */
+static int write_zeros(sqlite3_file *log, int64_t bytes)
+{
+    static const uint8_t zeros[PIECE];
+    sqlite3_int64 size = 0;
+    int rc = log->pMethods ? log->pMethods->xFileSize(log, &size) : SQLITE_CANTOPEN;
+    if (rc != SQLITE_OK || size > 0) /* somebody was faster: it is in use again */
+        return SQLITE_OK;
+    for (int64_t at = 0; rc == SQLITE_OK && at < bytes; at += PIECE)
+        rc = log->pMethods->xWrite(log, zeros, PIECE, at);
+    if (rc == SQLITE_OK)
+        return log->pMethods->xSync(log, SQLITE_SYNC_NORMAL);
+    log->pMethods->xTruncate(log, 0); /* the disk is full: a part of it helps nobody */
+    return SQLITE_OK;
+}
+
+/* A sync of a file that grows has to write where its blocks are too, and takes twice as long.  So what
+ * will be wanted of the log is laid out again; nobody writes meanwhile, or it is left. */
+static int lay_out(struct dw_checkpointer *c, int64_t bytes)
+{
+    sqlite3_file *log = NULL;
+    int rc = SQLITE_OK;
+    if (sqlite3_exec(c->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
+        return SQLITE_OK;
+    if (sqlite3_file_control(c->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log) == SQLITE_OK)
+        rc = write_zeros(log, bytes < LAID_OUT_MIN   ? LAID_OUT_MIN
+                              : bytes > LAID_OUT_MAX ? LAID_OUT_MAX
+                                                     : bytes);
+    sqlite3_exec(c->db, "ROLLBACK", NULL, NULL, NULL);
+    return rc;
+}
+
 static void *move_forever(void *arg)
 {
     struct dw_checkpointer *c = arg;
-    int64_t busy_at = dw_monotonic_ms();
+    int64_t busy_at = dw_monotonic_ms() - IDLE_MS; /* what a start finds is moved at once */
+    int64_t wanted = LAID_OUT_MAX;
     int seen = -1;
     bool cut = false;
-    while (!c->stopping) {
-        nap(c);
-        int frames = 0;
+    for (; !c->stopping; nap(c)) {
+        int frames = 0, moved = 0;
         bool idle = dw_monotonic_ms() - busy_at >= IDLE_MS;
         int rc = sqlite3_wal_checkpoint_v2(
             c->db, NULL, idle && !cut ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE,
-            &frames, NULL);
+            &frames, &moved);
+        c->moved = moved;
+        if (rc == SQLITE_OK && idle && !cut) {
+            rc = lay_out(c, wanted);
+            wanted = 0;
+        }
         if ((rc & 0xff) == SQLITE_IOERR) {
             c->failed(c->arg, "checkpoint");
             break;
@@ -53,6 +99,8 @@ static void *move_forever(void *arg)
             if (frames > 0) {
                 busy_at = dw_monotonic_ms();
                 cut = false;
+                if (wanted < (int64_t)frames * FRAME_BYTES)
+                    wanted = (int64_t)frames * FRAME_BYTES;
             }
         }
     }
@@ -91,6 +139,11 @@ void dw_checkpointer_wake(struct dw_checkpointer *c)
 {
     uint64_t one = 1;
     (void)!write(c->wake, &one, sizeof one);
+}
+
+int dw_checkpointer_moved(const struct dw_checkpointer *c)
+{
+    return c->moved;
 }
 
 void dw_checkpointer_stop(struct dw_checkpointer *c)

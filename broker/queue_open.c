@@ -13,6 +13,7 @@ enum {
     PAGE_BYTES = 4096,
     LOG_PAGES_MIN = 16,
     LOG_WAKES = 8,
+    LOG_REST = 128,
 };
 
 /* Version n of the file is what the first n steps have made. */
@@ -234,8 +235,10 @@ static bool is_cut_short(struct dw_queue *q)
            size % page != 0 && logged <= 0 && application == APPLICATION_ID;
 }
 
-/* The checkpointer is woken early, so that little is left for the commit that finds the log too long.
- * That one does as sqlite3_wal_autocheckpoint(), which says nothing when a sync fails. */
+/* The log begins anew only when all of it is in the file, and while somebody writes the checkpointer
+ * never has quite all.  So a commit moves what is left when that is little; or, where the
+ * checkpointer cannot keep up, when the log is too long.  It does as sqlite3_wal_autocheckpoint(),
+ * which says nothing when a sync fails. */
 static int move_long_log(void *arg, sqlite3 *db, const char *name, int pages)
 {
     struct dw_queue *q = arg;
@@ -245,7 +248,10 @@ static int move_long_log(void *arg, sqlite3 *db, const char *name, int pages)
         q->log_woken = pages;
         dw_checkpointer_wake(q->checkpointer);
     }
-    if (pages >= q->log_pages && (sqlite3_wal_checkpoint(db, name) & 0xff) == SQLITE_IOERR)
+    int64_t left = q->checkpointer ? pages - dw_checkpointer_moved(q->checkpointer) : pages;
+    bool little = left >= 0 && left <= LOG_REST && pages >= 2 * q->log_pages / LOG_WAKES;
+    if ((little || pages >= q->log_pages) &&
+        (sqlite3_wal_checkpoint(db, name) & 0xff) == SQLITE_IOERR)
         q->log_failed = true;
     return SQLITE_OK;
 }
