@@ -3,7 +3,7 @@
  *   bench_queue put KEY [-c CLIENTS] [-s SECONDS] [-b BYTES] [-n SERVICES] [-k]
  *   bench_queue work KEY...
  *
- * put: each client is a DEALER of its own over CURVE with one item on its way: `queue.put` "close", a
+ * put: each client is a DEALER of its own over CURVE (curve.h) with one item on its way: `queue.put` "close", a
  * header and BYTES, and waits for the 200 that says it is on disk.  -k gives each item a handle of its
  * own and a key of the sender, as our own intake does; the broker finds it by the one and remembers
  * the other.  With -n the items go to the services bench0, bench1, ..
@@ -11,10 +11,11 @@
  * work: serves one service for each KEY, answers 200 to every item, and prints at SIGTERM how many.
  *
  * KEY is a file of lines: endpoint, key of the broker, own secret key (both Z85), and for a worker its
- * service.  One thread that waits: on a machine that also runs what is measured, the generator must
- * cost next to nothing.  What it did cost is printed too. */
+ * service.  One thread that waits for all: on a machine that also runs what is measured, the generator
+ * must cost next to nothing.  What it did cost is printed too. */
 #include "dw/wire.h"
 
+#include "curve.h"
 #include "rate.h"
 
 #include <errno.h>
@@ -33,8 +34,7 @@ enum {
     BYTES_MAX = 65536,
     LINE_MAX_LEN = 256,
     PATIENCE_MS = 30000, /* no answer at all for so long: give up */
-    FRAMES_MAX = 16,
-    CREDIT = 32,
+    CREDIT = 256,
     TICK_MS = 100,
 };
 
@@ -81,7 +81,7 @@ static void free_key(struct key *key)
 /* ---- clients ---- */
 
 struct client {
-    void *socket;
+    struct curve *curve;
     int64_t asked_at; /* 0: idle */
 };
 
@@ -137,22 +137,18 @@ static void ask(struct client *c)
                                 DW_SLICE(header.data, header.len),
                                 DW_SLICE(load.body, load.bytes)};
     c->asked_at = rate_now_us();
-    if (!dw_wire_send(c->socket, frames, DW_COUNT(frames)))
-        rate_fail("libzmq does not take a message");
+    curve_send(c->curve, frames, DW_COUNT(frames));
     load.on_way++;
 }
 
-/* All that has come, and what is asked then: the last look must find nothing, as only what comes
- * after it wakes the descriptor. */
+/* All that has come, and what is asked then. */
 static void serve_client(struct client *c)
 {
-    struct dw_frames in;
-    if (!c->asked_at && !load.ended)
-        ask(c);
-    while (dw_wire_recv(c->socket, FRAMES_MAX, &in)) {
+    if (!curve_read(c->curve))
+        rate_fail("the broker has gone");
+    while (curve_next(c->curve)) {
         /* "" MDPC01 service call status .. */
-        bool good = in.count >= 5 && dw_status_parse(in.items[4]) == 200;
-        dw_frames_free(&in);
+        bool good = c->curve->frames_count >= 5 && dw_status_parse(c->curve->frames[4]) == 200;
         if (!c->asked_at)
             rate_fail("an answer that nobody waits for");
         load.on_way--;
@@ -166,7 +162,6 @@ static void serve_client(struct client *c)
     }
 }
 
-/* By the descriptors of the sockets: zmq_poll() would look into each of them, every time. */
 static void turn(int epoll)
 {
     struct epoll_event events[CLIENTS_MAX];
@@ -177,53 +172,26 @@ static void turn(int epoll)
         serve_client(events[i].data.ptr);
 }
 
-static void watch(int epoll, struct client *c)
+/* Hands are shaken here: what that costs is not what is measured. */
+static void open_client(struct client *c, int epoll, const struct key *key)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
-    int fd;
-    size_t len = sizeof fd;
-    if (zmq_getsockopt(c->socket, ZMQ_FD, &fd, &len) != 0 ||
-        epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) != 0)
+    c->curve = curve_open(&key->broker, &key->own);
+    if (epoll_ctl(epoll, EPOLL_CTL_ADD, c->curve->fd, &event) != 0)
         rate_fail("epoll");
 }
 
-/* Until the handshake is over: what it costs is not what is measured. */
-static void open_client(struct client *c, void *zmq, const struct key *key,
-                        const struct dw_config *config)
+static void put(const struct key *key)
 {
-    static const struct dw_slice hello[] = {
-        {(const uint8_t *)"", 0}, {(const uint8_t *)DW_MDP_CLIENT, 6},
-        {(const uint8_t *)"mmi.service", 11}, {(const uint8_t *)"queue.put", 9}};
-    struct dw_frames in;
-    c->socket = dw_wire_dealer(zmq, &key->broker, &key->own, config);
-    if (!c->socket)
-        rate_fail("no socket");
-    int64_t until = rate_now_us() + PATIENCE_MS * 1000;
-    while (!dw_wire_send(c->socket, hello, DW_COUNT(hello))) {
-        if (rate_now_us() > until)
-            rate_fail("not connected");
-        usleep(1000);
-    }
-    zmq_pollitem_t item = {.socket = c->socket, .events = ZMQ_POLLIN};
-    if (zmq_poll(&item, 1, PATIENCE_MS) != 1 || !dw_wire_recv(c->socket, FRAMES_MAX, &in))
-        rate_fail("no answer to the first question");
-    dw_frames_free(&in);
-}
-
-static void put(const struct key *key, const struct dw_config *config)
-{
-    void *zmq = zmq_ctx_new();
     int epoll = epoll_create1(EPOLL_CLOEXEC);
     load.random = (uint64_t)rate_now_us() ^ (uint64_t)getpid() << 40;
     fill(load.body, load.bytes);
     for (int i = 0; i < load.clients; i++)
-        open_client(&load.all[i], zmq, key, config);
-    for (int i = 0; i < load.clients; i++)
-        watch(epoll, &load.all[i]);
+        open_client(&load.all[i], epoll, key);
     load.began = rate_now_us();
     int64_t until = load.began + (int64_t)(load.seconds * 1e6);
     for (int i = 0; i < load.clients; i++)
-        serve_client(&load.all[i]);
+        ask(&load.all[i]);
     while (!load.ended) {
         turn(epoll);
         if (rate_now_us() >= until)
@@ -238,8 +206,7 @@ static void put(const struct key *key, const struct dw_config *config)
     rate_print(&load.rate, (double)(load.ended - load.began) / 1e6);
     printf("}\n");
     for (int i = 0; i < load.clients; i++)
-        zmq_close(load.all[i].socket);
-    zmq_ctx_term(zmq);
+        curve_close(load.all[i].curve);
     close(epoll);
     free(load.rate.samples);
 }
@@ -349,7 +316,7 @@ int main(int argc, char **argv)
     dw_config_defaults(&config);
     errno = 0;
     if (strcmp(argv[optind], "put") == 0) {
-        put(&keys[0], &config);
+        put(&keys[0]);
     } else if (strcmp(argv[optind], "work") == 0) {
         signal(SIGTERM, stop);
         work(keys, count, &config);

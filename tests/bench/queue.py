@@ -10,7 +10,8 @@ compare   durable accepts of 1 KiB with confirmation, 1, 16 and 64 clients with 
 cycle     accept alone beside accept, deliver, done; 1, 4 and 16 services
 backlog   accepts with --rows items waiting, beside an empty queue
 
-Servers and generators share two cores.  Each server runs alone and gets an empty queue each time; rounds go
+Servers and generators share two cores.  Each generator is one thread that waits for all its connections, on plain
+sockets (redis-benchmark is, and the two of ours); what it costs an item is in the JSON.  Each server runs alone and gets an empty queue each time; rounds go
 through all of them, and the best of each counts: whatever else the machine does only takes away.
 A peer that is not installed (group bench of conf/packages) is named, and the rest goes on.
 Nothing here fails for being slow.  The goals are printed beside the figures; whoever reads decides.
@@ -223,8 +224,7 @@ def print_cycle(found):
 # ---- backlog ----
 
 def fill(path, rows):
-    """Items as guests put them, with ids spread as random ones are, but in order: that is how the file
-    gets the shape it would have, and soon."""
+    """Items as guests put them."""
     body = struct.pack(">II", 1, BYTES) + b"x" * BYTES
     step, now = (1 << 64) // rows, int(time.time() * 1000)
     db = sqlite3.connect(path)

@@ -2,22 +2,30 @@
  *
  *   bench_rabbitmq -p PORT -q classic|quorum [-c CLIENTS] [-s SECONDS] [-b BYTES]
  *
- * Each client is a thread with a connection of its own, one persistent message on its way to the one
- * durable queue, which is made before and deleted after. */
+ * Each client is a connection of its own with one persistent message on its way to the one durable
+ * queue, which is made before and deleted after.  One thread waits for all, as in queue.c: what the
+ * generator costs, the server does not have. */
 #include "rate.h"
 
 #include <amqp.h>
 #include <amqp_tcp_socket.h>
 #include <errno.h>
 #include <getopt.h>
-#include <pthread.h>
-#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/time.h>
 #include <unistd.h>
 
-enum { CLIENTS_MAX = 256, BYTES_MAX = 65536, CHANNEL = 1, FRAME_MAX = 131072, PERSISTENT = 2 };
+enum { CLIENTS_MAX = 256, BYTES_MAX = 65536, CHANNEL = 1, FRAME_MAX = 131072, PERSISTENT = 2,
+       PATIENCE_MS = 30000 };
+
+struct client {
+    amqp_connection_state_t connection;
+    int64_t asked_at; /* 0: idle */
+};
 
 static struct load {
     int port, clients;
@@ -25,16 +33,11 @@ static struct load {
     size_t bytes;
     const char *type;
     char queue[64], body[BYTES_MAX];
-    int64_t until;
-    pthread_barrier_t start;
-    atomic_long accepted, refused;
-} load;
-
-struct client {
-    pthread_t thread;
-    amqp_connection_state_t connection;
+    struct client all[CLIENTS_MAX];
+    int64_t ended;
+    long on_way, accepted, refused;
     struct rate rate;
-};
+} load;
 
 static void check(amqp_rpc_reply_t reply, const char *what)
 {
@@ -70,42 +73,84 @@ static void declare(amqp_connection_state_t c)
     check(amqp_get_rpc_reply(c), "the queue is not made");
 }
 
-static void publish(struct client *self, const amqp_basic_properties_t *properties)
+static void publish(struct client *c)
 {
-    amqp_frame_t frame;
-    int64_t asked = rate_now_us();
-    if (amqp_basic_publish(self->connection, CHANNEL, amqp_empty_bytes,
-                           amqp_cstring_bytes(load.queue), 0, 0, properties,
+    static const amqp_basic_properties_t properties = {._flags = AMQP_BASIC_DELIVERY_MODE_FLAG,
+                                                       .delivery_mode = PERSISTENT};
+    c->asked_at = rate_now_us();
+    if (amqp_basic_publish(c->connection, CHANNEL, amqp_empty_bytes,
+                           amqp_cstring_bytes(load.queue), 0, 0, &properties,
                            (amqp_bytes_t){.len = load.bytes, .bytes = load.body}) != AMQP_STATUS_OK)
         rate_fail("publish");
-    do {
-        if (amqp_simple_wait_frame(self->connection, &frame) != AMQP_STATUS_OK)
-            rate_fail("no answer any more");
-    } while (frame.frame_type != AMQP_FRAME_METHOD);
-    if (frame.payload.method.id == AMQP_BASIC_ACK_METHOD) {
-        load.accepted++;
-        rate_add(&self->rate, rate_now_us() - asked);
-    } else if (frame.payload.method.id == AMQP_BASIC_NACK_METHOD) {
-        load.refused++;
-    } else {
-        rate_fail("neither confirmed nor refused");
-    }
-    amqp_maybe_release_buffers(self->connection);
+    load.on_way++;
 }
 
-static void *run(void *arg)
+static void take_answer(struct client *c, const amqp_frame_t *frame)
 {
-    struct client *self = arg;
-    amqp_basic_properties_t properties = {._flags = AMQP_BASIC_DELIVERY_MODE_FLAG,
-                                          .delivery_mode = PERSISTENT};
-    self->connection = connect_to_it();
-    amqp_confirm_select(self->connection, CHANNEL);
-    check(amqp_get_rpc_reply(self->connection), "confirms");
-    pthread_barrier_wait(&load.start); /* all are connected */
-    pthread_barrier_wait(&load.start); /* the time runs */
-    while (rate_now_us() < load.until)
-        publish(self, &properties);
-    return NULL;
+    if (frame->frame_type != AMQP_FRAME_METHOD)
+        return;
+    bool good = frame->payload.method.id == AMQP_BASIC_ACK_METHOD;
+    if (!c->asked_at || (!good && frame->payload.method.id != AMQP_BASIC_NACK_METHOD))
+        rate_fail("neither confirmed nor refused");
+    load.on_way--;
+    load.accepted += good;
+    load.refused += !good;
+    if (good && !load.ended)
+        rate_add(&load.rate, rate_now_us() - c->asked_at);
+    c->asked_at = 0;
+    amqp_maybe_release_buffers(c->connection);
+    if (!load.ended)
+        publish(c);
+}
+
+/* The library keeps what it has read beyond the first frame: that wakes nobody. */
+static void serve_client(struct client *c)
+{
+    static const struct timeval at_once;
+    amqp_frame_t frame;
+    do {
+        int status = amqp_simple_wait_frame_noblock(c->connection, &frame, &at_once);
+        if (status == AMQP_STATUS_OK)
+            take_answer(c, &frame);
+        else if (status != AMQP_STATUS_TIMEOUT)
+            rate_fail("no answer any more");
+    } while (amqp_frames_enqueued(c->connection) || amqp_data_in_buffer(c->connection));
+}
+
+static void turn(int epoll)
+{
+    struct epoll_event events[CLIENTS_MAX];
+    int ready = epoll_wait(epoll, events, CLIENTS_MAX, PATIENCE_MS);
+    if (ready == 0)
+        rate_fail("no answer any more");
+    for (int i = 0; i < ready; i++)
+        serve_client(events[i].data.ptr);
+}
+
+static void open_client(struct client *c, int epoll)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
+    c->connection = connect_to_it();
+    amqp_confirm_select(c->connection, CHANNEL);
+    check(amqp_get_rpc_reply(c->connection), "confirms");
+    if (epoll_ctl(epoll, EPOLL_CTL_ADD, amqp_get_sockfd(c->connection), &event) != 0)
+        rate_fail("epoll");
+}
+
+/* What is on its way at the end is waited for, but not counted into the rate. */
+static double run(int epoll)
+{
+    int64_t began = rate_now_us(), until = began + (int64_t)(load.seconds * 1e6);
+    for (int i = 0; i < load.clients; i++)
+        publish(&load.all[i]);
+    while (!load.ended) {
+        turn(epoll);
+        if (rate_now_us() >= until)
+            load.ended = rate_now_us();
+    }
+    while (load.on_way > 0)
+        turn(epoll);
+    return (double)(load.ended - began) / 1e6;
 }
 
 static void read_options(int argc, char **argv)
@@ -137,35 +182,25 @@ static void read_options(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    static struct client all[CLIENTS_MAX];
-    struct rate rate = {0};
     read_options(argc, argv);
     memset(load.body, 'x', load.bytes);
     snprintf(load.queue, sizeof load.queue, "bench-%s-%d", load.type, (int)getpid());
     amqp_connection_state_t own = connect_to_it();
     declare(own);
-    pthread_barrier_init(&load.start, NULL, (unsigned)load.clients + 1);
+    int epoll = epoll_create1(EPOLL_CLOEXEC);
     for (int i = 0; i < load.clients; i++)
-        if (pthread_create(&all[i].thread, NULL, run, &all[i]) != 0)
-            rate_fail("thread");
-    pthread_barrier_wait(&load.start);
-    int64_t began = rate_now_us();
-    load.until = began + (int64_t)(load.seconds * 1e6);
-    pthread_barrier_wait(&load.start);
-    for (int i = 0; i < load.clients; i++) {
-        pthread_join(all[i].thread, NULL);
-        rate_take(&rate, &all[i].rate);
-    }
-    double seconds = (double)(rate_now_us() - began) / 1e6;
+        open_client(&load.all[i], epoll);
+    double seconds = run(epoll);
     printf("{\"clients\": %d, \"seconds\": %.3f, \"accepted\": %ld, \"refused\": %ld, "
            "\"generator_cpu_seconds\": %.3f, ",
            load.clients, seconds, load.accepted, load.refused, rate_cpu_seconds());
-    rate_print(&rate, seconds);
+    rate_print(&load.rate, seconds);
     printf("}\n");
     for (int i = 0; i < load.clients; i++)
-        leave(all[i].connection);
+        leave(load.all[i].connection);
     amqp_queue_delete(own, CHANNEL, amqp_cstring_bytes(load.queue), 0, 0);
     leave(own);
-    free(rate.samples);
+    close(epoll);
+    free(load.rate.samples);
     return 0;
 }
