@@ -13,6 +13,7 @@
 #include "zap.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +39,9 @@ struct loop {
     struct dw_connections *connections;
     dw_day checked_on; /* day of the last look at all keys */
     void *sockets[SOCKETS_MAX];
+    int fds[SOCKETS_MAX];         /* readable when something may have come; see turn() */
+    bool ask_again[SOCKETS_MAX];  /* something may have come, and the descriptor does not tell */
+    int zap_fd;
     size_t sockets_count;
     size_t read[SOCKETS_MAX]; /* messages, while it is looked for one that has no end */
     bool drained[SOCKETS_MAX];
@@ -81,6 +85,15 @@ static void *bind_router(struct loop *l, const char *endpoint, const char *domai
     if (zmq_bind(s, endpoint) != 0)
         die(DW_EXIT_AWAY, endpoint, zmq_strerror(zmq_errno()));
     return s;
+}
+
+static int fd_of(void *socket)
+{
+    int fd = -1;
+    size_t len = sizeof fd;
+    if (zmq_getsockopt(socket, ZMQ_FD, &fd, &len) != 0)
+        die(DW_EXIT_CONFIG, "socket descriptor", zmq_strerror(zmq_errno()));
+    return fd;
 }
 
 static void bind_all(struct loop *l, const struct dw_texts *endpoints, const char *domain,
@@ -173,6 +186,11 @@ static void open_sockets(struct loop *l)
     dw_free(socket_path);
     bind_all(l, &config->broker.bind, DW_ZAP_OWN, &own);
     bind_all(l, &config->broker.guests, DW_ZAP_GUESTS, &own);
+    for (size_t i = 0; i < l->sockets_count; i++) {
+        l->fds[i] = fd_of(l->sockets[i]);
+        l->ask_again[i] = true;
+    }
+    l->zap_fd = fd_of(dw_zap_socket(l->zap));
     dw_curve_free(&own);
 }
 
@@ -269,6 +287,7 @@ static void cut_unread(struct loop *l, int fd)
 static void send_out(struct loop *l, const struct dw_act *act)
 {
     void *s = l->sockets[act->to.socket];
+    l->ask_again[act->to.socket] = true;
     /* ROUTER_MANDATORY: a peer that left or does not read is an error here, not a silent loss. */
     bool sent = zmq_send(s, act->to.id, act->to.id_len, ZMQ_DONTWAIT | ZMQ_SNDMORE) >= 0 &&
                 dw_wire_send(s, act->frames.items, act->frames.count);
@@ -302,9 +321,11 @@ static void do_acts(struct loop *l, const struct incoming *in)
 static void read_socket(struct loop *l, size_t socket)
 {
     static struct incoming in; /* large, and there is one loop */
+    l->ask_again[socket] = true;
     for (int i = 0; i < BURST; i++) {
         if (!receive(l, socket, &in)) {
             l->drained[socket] = true;
+            l->ask_again[socket] = false;
             break;
         }
         l->read[socket]++;
@@ -352,27 +373,48 @@ static bool everybody_was_heard(const struct loop *l)
     return true;
 }
 
+static bool has_messages(void *socket)
+{
+    int events = 0;
+    size_t len = sizeof events;
+    return zmq_getsockopt(socket, ZMQ_EVENTS, &events, &len) == 0 && events & ZMQ_POLLIN;
+}
+
+static void begin_to_look(struct loop *l)
+{
+    dw_flow_begin();
+    memset(l->read, 0, sizeof l->read);
+    memset(l->drained, 0, sizeof l->drained);
+}
+
+/* zmq_poll() would look into every socket, twice each time; that is a good part of what a turn costs.
+ * The descriptor of a socket becomes readable when something comes after a look that found nothing,
+ * but sending may take that away: then the socket itself is asked. */
 static void turn(struct loop *l, int64_t wait_ms)
 {
-    enum { OTHERS = 4 };
-    zmq_pollitem_t items[SOCKETS_MAX + OTHERS] = {
-        {.fd = l->process.signal_fd, .events = ZMQ_POLLIN},
-        {.socket = dw_zap_socket(l->zap), .events = ZMQ_POLLIN},
-        {.fd = dw_queue_fd(l->queue), .events = ZMQ_POLLIN},
-        {.fd = dw_flow_fd(), .events = ZMQ_POLLIN},
+    enum { SIGNAL, ZAP, QUEUE, FLOW, OTHERS };
+    bool ready[SOCKETS_MAX];
+    struct pollfd fds[OTHERS + SOCKETS_MAX] = {
+        [SIGNAL] = {.fd = l->process.signal_fd, .events = POLLIN},
+        [ZAP] = {.fd = l->zap_fd, .events = POLLIN},
+        [QUEUE] = {.fd = dw_queue_fd(l->queue), .events = POLLIN},
+        [FLOW] = {.fd = dw_flow_fd(), .events = POLLIN},
     };
-    for (size_t i = 0; i < l->sockets_count; i++)
-        items[OTHERS + i] = (zmq_pollitem_t){.socket = l->sockets[i], .events = ZMQ_POLLIN};
-    zmq_poll(items, OTHERS + (int)l->sockets_count, dw_flow_begun() ? 0 : wait_ms);
-    dw_zap_process(l->zap, dw_monotonic_ms(), dw_now());
-    collect_finished(l);
-    if (items[3].revents && !dw_flow_begun()) {
-        dw_flow_begin();
-        memset(l->read, 0, sizeof l->read);
-        memset(l->drained, 0, sizeof l->drained);
+    for (size_t i = 0; i < l->sockets_count; i++) {
+        ready[i] = dw_flow_begun() || (l->ask_again[i] && has_messages(l->sockets[i]));
+        l->ask_again[i] = ready[i];
+        wait_ms = ready[i] ? 0 : wait_ms;
+        fds[OTHERS + i] = (struct pollfd){.fd = l->fds[i], .events = POLLIN};
     }
+    poll(fds, (nfds_t)(OTHERS + l->sockets_count), (int)wait_ms);
+    if (fds[ZAP].revents)
+        dw_zap_process(l->zap, dw_monotonic_ms(), dw_now());
+    if (fds[QUEUE].revents)
+        collect_finished(l);
+    if (fds[FLOW].revents && !dw_flow_begun())
+        begin_to_look(l);
     for (size_t i = 0; i < l->sockets_count; i++)
-        if (dw_flow_begun() || items[OTHERS + i].revents & ZMQ_POLLIN)
+        if (dw_flow_begun() || ready[i] || fds[OTHERS + i].revents)
             read_socket(l, i);
     if (dw_flow_begun() && everybody_was_heard(l))
         dw_flow_end(cut_endless, l);

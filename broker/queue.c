@@ -255,10 +255,12 @@ void dw_queue_submit(struct dw_queue *q, struct dw_queue_op *op)
 {
     op->next = NULL;
     pthread_mutex_lock(&q->lock);
+    bool first = !q->submitted;
     *q->submitted_end = op;
     q->submitted_end = &op->next;
-    pthread_cond_signal(&q->more);
     pthread_mutex_unlock(&q->lock);
+    if (first) /* else it is awake, or about to be; with the lock it would wake only to wait for it */
+        pthread_cond_signal(&q->more);
 }
 
 struct dw_queue_op *dw_queue_collect(struct dw_queue *q)
