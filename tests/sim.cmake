@@ -14,7 +14,7 @@ add_executable(sim sim/main.c sim/sim.c sim/node.c sim/faults.c sim/peers.c sim/
 target_link_libraries(sim PRIVATE dw_disk dw_putting dw_registering dw_store)
 target_link_options(sim PRIVATE -Wl,--wrap=dw_checkpointer_start,--wrap=dw_checkpointer_stop)
 set_target_properties(sim PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
-set_tests_properties(crash/queue_crash PROPERTIES TIMEOUT 300)
+set_tests_properties(crash/queue_crash PROPERTIES TIMEOUT 600)
 
 # The same seed does the same; many seeds find nothing; each deliberate bug is found.  What the sanitizers
 # see in a tenth of the seeds is enough for them; all run in the release build, as the label says.
