@@ -135,8 +135,6 @@ static void insert_case(struct sqlite *s, struct dw_store_step *step, int64_t sl
     bind_case(st, n, step, &row);
     sqlite_run(s, st);
     sqlite_place(s, slot, n);
-    if (!s->failed)
-        move_lists(s, step, NULL);
 }
 
 /* `old` is the row as it was read; it says in which lists the case stands. */
@@ -183,12 +181,14 @@ static enum dw_result put_case(struct sqlite *s, struct dw_store_step *step)
         return DW_CONFLICT;
     if (there && step->old_version)
         return update_case(s, step, found.n, dw_buf_slice(&row));
-    if (there) { /* only the bug comes here */
+    if (there) { /* only the bug comes here; the lists have the case already */
         uint32_t further;
         sqlite3_randomness(sizeof further, &further);
         found.slot = (found.slot + 2 * (1 + (int64_t)further)) & INT64_MAX;
     }
     insert_case(s, step, found.slot);
+    if (!s->failed && !there)
+        move_lists(s, step, NULL);
     return DW_OK;
 }
 
