@@ -139,6 +139,7 @@ static inline void empty_file(const struct fixture *f)
     char path[600];
     snprintf(path, sizeof path, "%s/cases.db", f->folder);
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    sqlite3_busy_timeout(db, 10000); /* the thread that moves the log may be at it */
     assert_int_equal(sqlite3_exec(db,
                                   "BEGIN; DELETE FROM cases; DELETE FROM receipts; DELETE FROM refs;"
                                   "DELETE FROM objects; DELETE FROM places; DELETE FROM work;"
