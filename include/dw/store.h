@@ -177,6 +177,11 @@ enum dw_result dw_store_counts(struct dw_store *store, struct dw_store_counts *r
 /* Walks all case ids in order; for checks. */
 enum dw_result dw_store_each_case(struct dw_store *store, dw_store_each *each, void *arg);
 
+/* A store may keep rows in the order they came, which dates them more finely than by the day.  This puts
+ * some of them where their ids belong, a few milliseconds' work; `at` is where it goes on: 0 at first, and
+ * again when all are in their places.  OK, RETRY. */
+enum dw_result dw_store_tidy(struct dw_store *store, int64_t *at);
+
 /* ---- everything there is, unopened: for copies and checks ---- */
 
 enum dw_store_table {

@@ -98,6 +98,8 @@ static bool strike(int fails_at, bool killed, int *found)
     assert_non_null(store);
     disk_use_judge(judge, &calls);
     enum dw_result outcome = put(store);
+    int64_t at = 0;
+    (void)dw_store_tidy(store, &at); /* which moves the row: it is there at any moment */
     disk_use_judge(NULL, NULL);
     disk_kill(1);
     dw_store_close(store);

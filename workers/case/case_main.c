@@ -260,6 +260,27 @@ static void count_sometimes(struct casework *cw, struct counting *c, bool busy)
     c->took_ms = c->ended_at - began;
 }
 
+/* ---- tidying ---- */
+
+struct tidying {
+    dw_day done; /* the last day it was begun and ended on */
+    int64_t at, ended_at, rest_ms;
+};
+
+/* Once a day, a little at a time, while nobody wants anything. */
+static void tidy_sometimes(struct casework *cw, struct tidying *t, bool busy)
+{
+    int64_t began = dw_monotonic_ms();
+    dw_day today = dw_day_of(dw_now());
+    if (busy || t->done == today || began - t->ended_at < t->rest_ms)
+        return;
+    bool good = dw_store_tidy(cw->store, &t->at) == DW_OK;
+    if (good && t->at == 0)
+        t->done = today;
+    t->ended_at = dw_monotonic_ms();
+    t->rest_ms = good ? 3 * (t->ended_at - began) : PING_MS;
+}
+
 static void stop(struct casework *cw)
 {
     dw_process_ready(&cw->process, false, "stopping");
@@ -311,6 +332,7 @@ int main(int argc, char **argv)
 
     int64_t ticked = 0, pinged = 0;
     struct counting counting = {0};
+    struct tidying tidying = {0};
     while (dw_process_signal(&cw.process) != DW_SIGNAL_STOP) {
         bool busy = turn(&cw, !counting.more);
         int64_t now = dw_monotonic_ms();
@@ -323,6 +345,7 @@ int main(int argc, char **argv)
             cw_tick(&cw);
         }
         count_sometimes(&cw, &counting, busy);
+        tidy_sometimes(&cw, &tidying, busy);
         dw_process_tick(&cw.process);
     }
     stop(&cw);

@@ -34,6 +34,7 @@ struct dw_store_driver {
                                  dw_store_each *each, void *arg);
     enum dw_result (*counts)(void *self, struct dw_store_counts *ret);
     enum dw_result (*each_case)(void *self, dw_store_each *each, void *arg);
+    enum dw_result (*tidy)(void *self, int64_t *at); /* NULL: there is nothing to do */
     enum dw_result (*walk)(void *self, enum dw_store_table table,
                            const struct dw_store_entry *after, size_t limit,
                            dw_store_walker *walker, void *arg);

@@ -27,6 +27,10 @@ static const char *const sql[Q_COUNT] = {
     [Q_STEP_DONE] = "RELEASE step",
     [Q_PLACE] = "SELECT n FROM places WHERE slot = ?1",
     [Q_PLACE_INSERT] = "INSERT INTO places(slot, n) VALUES(?1, ?2)",
+    [Q_PLACES] = "SELECT slot, n FROM places WHERE slot > ?1 ORDER BY slot",
+    [Q_PLACE_UPDATE] = "UPDATE places SET n = ?2 WHERE slot = ?1",
+    [Q_CASE_MOVE] = "UPDATE OR IGNORE cases SET n = ?2 WHERE n = ?1",
+    [Q_OBJECT_MOVE] = "UPDATE OR IGNORE objects SET n = ?2 WHERE n = ?1",
     [Q_LAST_CASE] = "SELECT n FROM cases WHERE n < ?1 ORDER BY n DESC LIMIT 1",
     [Q_LAST_OBJECT] = "SELECT n FROM objects WHERE n < ?1 ORDER BY n DESC LIMIT 1",
     [Q_CASE] = "SELECT id, version, doc FROM cases WHERE n = ?1",
@@ -315,5 +319,6 @@ const struct dw_store_driver dw_store_sqlite = {
     .audit_read = sqlite_audit_read,
     .counts = sqlite_counts,
     .each_case = sqlite_each_case,
+    .tidy = sqlite_tidy,
     .walk = sqlite_walk,
 };

@@ -1,9 +1,10 @@
 /* sqlite_place.c - where the row of an id lies.
  *
  * Rows of cases and objects are appended: numbers follow one another, so that a commit fills the last
- * page instead of touching one page, and splitting it, for each of its rows.  That order is in the
- * file alone, as it is in the pages of anything that grows; a copy, and so a backup, is written in the
- * order of places.
+ * page instead of touching one page, and splitting it, for each of its rows.  That order would tell
+ * whoever has the file when a case came, within its day.  So once a day they are moved: the number of a
+ * row becomes its place, and they are taken in the order of places, so that pages tell no more.  A copy,
+ * and so a backup, is written in that order too.
  *
  * The table `places` finds the number: a place is made of the id, its first forty bits and then a hash
  * of the rest.  Our own programs give the objects of a case the first bytes of its id
@@ -13,7 +14,7 @@
 
 #include <string.h>
 
-enum { PREFIX = 5, HASH_BITS = 22, PROBES_MAX = 64 };
+enum { PREFIX = 5, HASH_BITS = 22, PROBES_MAX = 64, LOOKED_AT = 4096, MOVED = 32 };
 
 static uint64_t read_u64(const uint8_t *at)
 {
@@ -87,4 +88,70 @@ void sqlite_place(struct sqlite *s, int64_t slot, int64_t n)
     sqlite3_bind_int64(st, 1, slot);
     sqlite3_bind_int64(st, 2, n);
     sqlite_run(s, st);
+}
+
+/* ---- once a day ---- */
+
+struct resident {
+    int64_t slot, n;
+};
+
+/* The next rows that are not in their places; true when there are no more behind them. */
+static bool next_residents(struct sqlite *s, int64_t *at, struct resident *ret, size_t *count)
+{
+    sqlite3_stmt *st = sqlite_use(s, Q_PLACES);
+    sqlite3_bind_int64(st, 1, *at);
+    *count = 0;
+    for (int looked = 0; looked < LOOKED_AT && *count < MOVED; looked++) {
+        if (!sqlite_step_row(s, st))
+            return !s->failed;
+        struct resident r = {sqlite3_column_int64(st, 0), sqlite3_column_int64(st, 1)};
+        *at = r.slot;
+        /* A place that looks like a number stays one: one of eight million. */
+        if (r.n >> SQLITE_NUMBERS == 0 && r.slot >> SQLITE_NUMBERS)
+            ret[(*count)++] = r;
+    }
+    sqlite3_reset(st);
+    return false;
+}
+
+/* A row of before version 3 may have that number already; then it stays where it is. */
+static void move_in(struct sqlite *s, const struct resident *r)
+{
+    sqlite3_stmt *st = sqlite_use(s, r->slot & 1 ? Q_OBJECT_MOVE : Q_CASE_MOVE);
+    sqlite3_bind_int64(st, 1, r->n);
+    sqlite3_bind_int64(st, 2, r->slot);
+    sqlite_run(s, st);
+    if (s->failed || !sqlite3_changes(s->db))
+        return;
+    st = sqlite_use(s, Q_PLACE_UPDATE);
+    sqlite3_bind_int64(st, 1, r->slot);
+    sqlite3_bind_int64(st, 2, r->slot);
+    sqlite_run(s, st);
+}
+
+enum dw_result sqlite_tidy(void *self, int64_t *at)
+{
+    struct sqlite *s = self;
+    struct resident residents[MOVED];
+    int64_t next = *at;
+    size_t count = 0;
+    bool last = false;
+    pthread_mutex_lock(&s->lock);
+    s->failed = s->broken;
+    if (!s->failed)
+        sqlite_run(s, sqlite_use(s, Q_BEGIN));
+    if (!s->failed)
+        last = next_residents(s, &next, residents, &count);
+    for (size_t i = 0; i < count && !s->failed; i++)
+        move_in(s, &residents[i]);
+    if (!s->failed)
+        sqlite_run(s, sqlite_use(s, Q_COMMIT));
+    bool good = !s->failed;
+    if (good)
+        *at = last ? 0 : next;
+    else if (!s->broken && !sqlite3_get_autocommit(s->db))
+        sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+    pthread_mutex_unlock(&s->lock);
+    return good ? DW_OK : DW_RETRY;
 }

@@ -16,6 +16,7 @@
 enum sqlite_statement {
     Q_BEGIN, Q_COMMIT, Q_ROLLBACK, Q_STEP, Q_STEP_UNDO, Q_STEP_DONE,
     Q_PLACE, Q_PLACE_INSERT, Q_LAST_CASE, Q_LAST_OBJECT,
+    Q_PLACES, Q_PLACE_UPDATE, Q_CASE_MOVE, Q_OBJECT_MOVE,
     Q_CASE, Q_CASE_INSERT, Q_CASE_UPDATE, Q_ROW,
     Q_OBJECT, Q_OBJECT_INSERT,
     Q_RECEIPT, Q_RECEIPT_INSERT, Q_REF, Q_REF_INSERT,
@@ -54,8 +55,8 @@ enum dw_result sqlite_end_read(struct sqlite *s, enum dw_result result);
 
 /* ---- sqlite_place.c ---- */
 
-enum { SQLITE_NUMBERS = 40 }; /* bits of the numbers that are given to rows; before version 3 they
-                               * were drawn, and all of those are higher */
+enum { SQLITE_NUMBERS = 40 }; /* bits of the numbers that are given to new rows; those of rows in their
+                               * places are higher, as all were before version 3 */
 
 /* Where a search begins: even for a case, odd for a chunk of an object.  The next one is two behind. */
 int64_t sqlite_place_first(bool object, const uint8_t id[16], int32_t part);
@@ -71,6 +72,7 @@ bool sqlite_find(struct sqlite *s, enum sqlite_statement which, const uint8_t id
 /* The number of a new case or object. */
 int64_t sqlite_next(struct sqlite *s, bool object);
 void sqlite_place(struct sqlite *s, int64_t slot, int64_t n);
+enum dw_result sqlite_tidy(void *self, int64_t *at); /* see store.h */
 
 /* ---- sqlite_write.c ---- */
 

@@ -170,6 +170,14 @@ enum dw_result dw_store_each_case(struct dw_store *store, dw_store_each *each, v
     return store->driver->each_case(store->self, each, arg);
 }
 
+enum dw_result dw_store_tidy(struct dw_store *store, int64_t *at)
+{
+    if (store->driver->tidy)
+        return store->driver->tidy(store->self, at);
+    *at = 0;
+    return DW_OK;
+}
+
 enum dw_result dw_store_walk(struct dw_store *store, enum dw_store_table table,
                              const struct dw_store_entry *after, size_t limit,
                              dw_store_walker *walker, void *arg)
