@@ -366,10 +366,22 @@ class End:
         twice."""
         seen, cases = set(), []
         for member in self.members:
-            rows = [row["reference"] for row in member.worklist(limit=200)]
+            rows = self.listed(member)
             cases += [self.open(member, r) for r in rows if r not in seen]
             seen |= set(rows)
         return cases
+
+    @staticmethod
+    def listed(member):
+        """Once the list stays as it is: a notice that is sent ends a clock, and its case moves down in
+        the list while its pages are read."""
+        lists = [None]
+
+        def the_same_again():
+            lists.append([row["reference"] for row in member.worklist(limit=200)])
+            return lists[-1] == lists[-2]
+        wait_until(120, the_same_again, f"the worklist of {member.user}")
+        return lists[-1]
 
     def open(self, member, reference):
         """Once its notices are settled."""
