@@ -323,6 +323,14 @@ static void *ask_while_it_stops(void *arg)
     return NULL;
 }
 
+/* The routes end when the clients have been cut, however long that took. */
+static void *release_when_cut(void *arg)
+{
+    client_sees_end(*(int *)arg, 30000);
+    app.held = false;
+    return NULL;
+}
+
 static void a_stop_takes_nothing_new_and_does_not_wait_for_ever(void **state)
 {
     pthread_t thread, asker;
@@ -337,9 +345,9 @@ static void a_stop_takes_nothing_new_and_does_not_wait_for_ever(void **state)
     assert_true(metric_becomes("test_in_work", DW_COUNT(fds)));
     int statuses[3] = {client_connect(app.port)};
     usleep(50000);
-    pthread_create(&thread, NULL, release_later, NULL);
+    pthread_create(&thread, NULL, release_when_cut, &fds[DW_COUNT(fds) - 1]);
     pthread_create(&asker, NULL, ask_while_it_stops, statuses);
-    dw_http_stop(app.http, 200); /* the routes take longer: clients are cut, routes waited for */
+    dw_http_stop(app.http, 1500); /* the routes take longer: clients are cut, routes waited for */
     assert_int_equal(app.holding, 0);
     assert_int_equal(app.served, 4);
     pthread_join(thread, NULL);
