@@ -162,7 +162,7 @@ closing_table() {
 
 # What computes: the other variants, and the tests that keep the processors busy.
 computing() {
-    renice -n 10 $BASHPID >/dev/null
+    renice -n 5 $BASHPID >/dev/null
     row "build tsan" build_variant tsan
     row "build release" build_variant release
     row "asan: unit, contract" run_tests asan unit "$jobs" -L '^(unit|contract)$' -LE '^long$' "$none"

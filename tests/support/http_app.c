@@ -349,7 +349,7 @@ void app_start(struct dw_http_limits limits)
 
 void app_stop(void)
 {
-    dw_http_stop(app.http, 2000);
+    dw_http_stop(app.http, 20000);
     app.http = NULL;
     assert_int_equal(app.smuggled, 0);
     assert_int_equal(app.uploads, 0);
@@ -357,7 +357,7 @@ void app_stop(void)
 
 bool app_waits_for(atomic_int *value, int wanted)
 {
-    int64_t until = dw_monotonic_ms() + 5000;
+    int64_t until = dw_monotonic_ms() + 60000;
     while (*value != wanted && dw_monotonic_ms() < until)
         sleep_ms(2);
     return *value == wanted;

