@@ -3,7 +3,9 @@
 
 #include "dw/store.h"
 
+#include <pthread.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <unistd.h>
 
 static enum dw_result open_file(const char *path, struct dw_store **store, struct dw_error *err)
@@ -205,7 +207,56 @@ TEST(a_tidy_store_does_not_tell_in_which_order_cases_came)
     rm_folder(folder);
 }
 
-RUN(cmocka_unit_test(a_tidy_store_does_not_tell_in_which_order_cases_came),
+/* Another case worker at the same file. */
+struct neighbour {
+    const char *path;
+    atomic_bool stopping;
+    atomic_int passes;
+};
+
+static void *tidy_beside(void *arg)
+{
+    struct neighbour *n = arg;
+    struct dw_store *store;
+    struct dw_error err;
+    int64_t at = 0;
+    assert_int_equal(open_file(n->path, &store, &err), DW_OK);
+    while (!n->stopping) {
+        dw_store_tidy(store, &at);
+        n->passes += at == 0;
+        usleep(500); /* it leaves others their turn */
+    }
+    dw_store_close(store);
+    return NULL;
+}
+
+TEST(a_case_that_another_worker_moves_is_found_at_any_moment)
+{
+    char *folder = make_folder();
+    char path[300];
+    struct neighbour neighbour = {.path = path};
+    struct dw_store *store;
+    struct dw_error err;
+    pthread_t thread;
+    snprintf(path, sizeof path, "%s/cases.db", folder);
+    assert_int_equal(open_file(path, &store, &err), DW_OK);
+    assert_int_equal(pthread_create(&thread, NULL, tidy_beside, &neighbour), 0);
+    for (int n = 1; n <= CASES; n++) {
+        put_case(store, n, 1);
+        for (int i = 0; i < 40; i++) /* it is moved meanwhile */
+            assert_case(store, n, 1);
+    }
+    for (int seen = neighbour.passes; neighbour.passes < seen + 2;)
+        usleep(1000);
+    neighbour.stopping = true;
+    pthread_join(thread, NULL);
+    assert_int_equal(ask(path, in_order), 0);
+    dw_store_close(store);
+    rm_folder(folder);
+}
+
+RUN(cmocka_unit_test(a_case_that_another_worker_moves_is_found_at_any_moment),
+    cmocka_unit_test(a_tidy_store_does_not_tell_in_which_order_cases_came),
     cmocka_unit_test(a_foreign_damaged_or_newer_file_is_refused_with_what_to_do),
     cmocka_unit_test(durability_is_switched_on),
     cmocka_unit_test(a_locked_file_is_a_store_that_is_away_and_comes_back))

@@ -25,7 +25,6 @@ static const char *const sql[Q_COUNT] = {
     [Q_STEP] = "SAVEPOINT step",
     [Q_STEP_UNDO] = "ROLLBACK TO step",
     [Q_STEP_DONE] = "RELEASE step",
-    [Q_PLACE] = "SELECT n FROM places WHERE slot = ?1",
     [Q_PLACE_INSERT] = "INSERT INTO places(slot, n) VALUES(?1, ?2)",
     [Q_PLACES] = "SELECT slot, n FROM places WHERE slot > ?1 ORDER BY slot",
     [Q_PLACE_UPDATE] = "UPDATE places SET n = ?2 WHERE slot = ?1",
@@ -33,13 +32,14 @@ static const char *const sql[Q_COUNT] = {
     [Q_OBJECT_MOVE] = "UPDATE OR IGNORE objects SET n = ?2 WHERE n = ?1",
     [Q_LAST_CASE] = "SELECT n FROM cases WHERE n < ?1 ORDER BY n DESC LIMIT 1",
     [Q_LAST_OBJECT] = "SELECT n FROM objects WHERE n < ?1 ORDER BY n DESC LIMIT 1",
-    [Q_CASE] = "SELECT id, version, doc FROM cases WHERE n = ?1",
+    /* place and row at one moment: another worker may be tidying */
+    [Q_CASE] = "SELECT id, version, doc, n FROM places CROSS JOIN cases USING(n) WHERE slot = ?1",
     [Q_CASE_INSERT] = "INSERT INTO cases(n, id, version, timer, notice, row, doc, fold)"
                       " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     [Q_CASE_UPDATE] = "UPDATE cases SET version = ?3, timer = ?4, notice = ?5, row = ?6, doc = ?7,"
                       " fold = ?8 WHERE n = ?1 AND id = ?2 AND version = ?9",
-    [Q_ROW] = "SELECT id, version, row FROM cases WHERE n = ?1",
-    [Q_OBJECT] = "SELECT id, part, bytes FROM objects WHERE n = ?1",
+    [Q_ROW] = "SELECT id, version, row, n FROM places CROSS JOIN cases USING(n) WHERE slot = ?1",
+    [Q_OBJECT] = "SELECT id, part, bytes, n FROM places CROSS JOIN objects USING(n) WHERE slot = ?1",
     [Q_OBJECT_INSERT] = "INSERT INTO objects(n, id, part, bytes) VALUES(?1, ?2, ?3, ?4)",
     [Q_RECEIPT] = "SELECT id FROM receipts WHERE handle = ?1",
     [Q_RECEIPT_INSERT] = "INSERT INTO receipts(handle, id) VALUES(?1, ?2) ON CONFLICT DO NOTHING",

@@ -51,15 +51,12 @@ bool sqlite_find(struct sqlite *s, enum sqlite_statement which, const uint8_t id
 {
     ret->slot = sqlite_place_first(which == Q_OBJECT, id, part);
     for (int i = 0; i < PROBES_MAX; i++, ret->slot = sqlite_place_next(ret->slot)) {
-        sqlite3_stmt *place = sqlite_use(s, Q_PLACE);
-        sqlite3_bind_int64(place, 1, ret->slot);
-        if (!sqlite_step_row(s, place))
-            return false;
-        ret->n = sqlite3_column_int64(place, 0);
-        sqlite3_reset(place);
         ret->row = sqlite_use(s, which);
-        sqlite3_bind_int64(ret->row, 1, ret->n);
-        if (sqlite_step_row(s, ret->row) && is_row_of(ret->row, which, id, part))
+        sqlite3_bind_int64(ret->row, 1, ret->slot);
+        if (!sqlite_step_row(s, ret->row))
+            return false;
+        ret->n = sqlite3_column_int64(ret->row, 3);
+        if (is_row_of(ret->row, which, id, part))
             return true;
         sqlite3_reset(ret->row);
     }
