@@ -263,7 +263,7 @@ static void count_sometimes(struct casework *cw, struct counting *c, bool busy)
 /* ---- tidying ---- */
 
 struct tidying {
-    dw_day done; /* the last day it was begun and ended on */
+    dw_day begun, done; /* a run over midnight leaves the next day to do */
     int64_t at, ended_at, rest_ms;
 };
 
@@ -274,9 +274,11 @@ static void tidy_sometimes(struct casework *cw, struct tidying *t, bool busy)
     dw_day today = dw_day_of(dw_now());
     if (busy || t->done == today || began - t->ended_at < t->rest_ms)
         return;
+    if (t->at == 0)
+        t->begun = today;
     bool good = dw_store_tidy(cw->store, &t->at) == DW_OK;
     if (good && t->at == 0)
-        t->done = today;
+        t->done = t->begun;
     t->ended_at = dw_monotonic_ms();
     t->rest_ms = good ? 3 * (t->ended_at - began) : PING_MS;
 }
