@@ -109,8 +109,9 @@ struct dw_store_step {
     bool existed; /* an insert found its case */
     bool taken;   /* CONFLICT: the reference belongs to another case */
 };
-/* Steps in order; each gets its outcome.  Steps of one call concern different cases.  A first step that
- * others need has audit entries only. */
+/* Steps in order; each gets its outcome.  Changes of one call are of different cases; of several that
+ * insert the same one, as two brokers may deliver it, one does and the others find it there.  A first
+ * step that others need has audit entries only. */
 void dw_store_apply(struct dw_store *store, struct dw_store_step *const *steps, size_t count);
 
 /* ---- reading: OK, NOT_FOUND, RETRY ---- */

@@ -254,6 +254,21 @@ static size_t list(struct fixture *f, enum dw_worklist which, const char *body, 
     return total;
 }
 
+TEST(a_case_that_comes_twice_in_one_call_is_there_once)
+{
+    struct fixture *f = *state;
+    struct made *a = make(1, 1), *b = make(1, 1);
+    struct dw_store_step *steps[] = {&a->step, &b->step};
+    char rows[10][16];
+    dw_store_apply(f->store, steps, 2);
+    assert_int_equal(a->step.outcome, DW_OK);
+    assert_int_equal(b->step.outcome, DW_OK);
+    assert_int_equal(version_of(f, 1), 1);
+    assert_int_equal(list(f, DW_LIST_ALL, "500108", NULL, 0, 0, 5, rows, 10), 1);
+    free(a);
+    free(b);
+}
+
 TEST(worklists_show_the_right_cases_in_order_of_due_days_page_by_page)
 {
     struct fixture *f = *state;
@@ -506,6 +521,7 @@ int main(int argc, char **argv)
         T(a_receipt_or_object_with_other_contents_is_invalid),
         T(only_the_version_that_was_read_is_replaced),
         T(steps_of_one_call_fail_and_succeed_by_themselves),
+        T(a_case_that_comes_twice_in_one_call_is_there_once),
         T(worklists_show_the_right_cases_in_order_of_due_days_page_by_page),
         T(a_body_that_is_not_responsible_pages_through_what_it_may_see),
         T(a_case_moves_between_worklists_as_it_changes),
