@@ -189,7 +189,7 @@ both_lanes() {
     set +m
     # shellcheck disable=SC2064 # the group of now
     trap "kill -- -$beside 2>/dev/null || true" EXIT
-    say "" "The other builds and tests run beside the flows and print into $logs/beside.log."
+    say "The other builds and tests run beside the flows and print into $logs/beside.log."
     waiting
     quietly "$logs/beside-wait.log" tail --pid="$beside" -n 1 -f "$logs/beside.log"
     wait "$beside" || true
