@@ -28,7 +28,7 @@ const char *const q_sql[Q_COUNT] = {
     [Q_FORGET_PARTS] = "DELETE FROM parts WHERE attempt = ?1",
     [Q_FORGET_OPEN] = "DELETE FROM open WHERE attempt = ?1 RETURNING bytes",
     [Q_IS] = "SELECT 1 FROM items WHERE seq = ?1 AND id = ?2",
-    [Q_KEY] = "SELECT service, day FROM items WHERE seq = ?1 AND handle = ?2",
+    [Q_KEY] = "SELECT day FROM items WHERE seq = ?1 AND handle = ?2 AND (?3 IS NULL OR service = ?3)",
     [Q_SEEN] = "SELECT fp FROM seen WHERE n = ?1 AND tok = ?2",
     [Q_SEE] = "INSERT INTO seen(tok, fp, until) VALUES(?1, ?2, ?3)",
     [Q_SEE_AGAIN] = "UPDATE seen SET fp = ?2, until = ?3 WHERE n = ?1",

@@ -21,7 +21,10 @@ void q_index_close(struct dw_queue *q)
 {
     for (int i = 0; i < INDEXES; i++)
         dw_free(q->indexes[i].slots);
+    memset(q->indexes, 0, sizeof q->indexes);
     dw_free(q->changes);
+    q->changes = NULL;
+    q->changes_count = q->changes_room = 0;
 }
 
 static uint64_t tag_of(const struct dw_queue *q, const void *name, size_t len)
@@ -158,38 +161,43 @@ int64_t q_index_next(struct index_walk *walk)
     return 0;
 }
 
-int64_t q_row_of(struct dw_queue *q, const uint8_t id[DW_ID_LEN])
+int64_t q_find(struct dw_queue *q, enum name which, const void *name, size_t len,
+               const char *service, sqlite3_stmt **ret)
 {
-    struct index_walk walk = q_index_walk(q, BY_ID, id, DW_ID_LEN);
+    static const enum statement compare[INDEXES] = {
+        [BY_ID] = Q_IS, [BY_HANDLE] = Q_KEY, [BY_TOK] = Q_SEEN};
+    struct index_walk walk = q_index_walk(q, which, name, len);
     int64_t row;
     while ((row = q_index_next(&walk)) != 0) {
-        sqlite3_stmt *s = q_use(q, Q_IS);
-        q_number(s, 1, row);
-        q_blob(s, 2, id, DW_ID_LEN);
-        bool same = q_step(q, s) == SQLITE_ROW;
-        sqlite3_reset(s);
-        if (same)
+        *ret = q_use(q, compare[which]);
+        q_number(*ret, 1, row);
+        q_blob(*ret, 2, name, len);
+        if (service)
+            sqlite3_bind_text(*ret, 3, service, -1, SQLITE_STATIC);
+        if (q_step(q, *ret) == SQLITE_ROW)
             break;
+        sqlite3_reset(*ret);
     }
+    return row;
+}
+
+int64_t q_row_of(struct dw_queue *q, const uint8_t id[DW_ID_LEN])
+{
+    sqlite3_stmt *s;
+    int64_t row = q_find(q, BY_ID, id, DW_ID_LEN, NULL, &s);
+    if (row)
+        sqlite3_reset(s);
     return row;
 }
 
 int64_t q_front_of(struct dw_queue *q, const uint8_t handle[DW_ID_LEN], const char *service,
                    dw_day *day)
 {
-    struct index_walk walk = q_index_walk(q, BY_HANDLE, handle, DW_ID_LEN);
-    int64_t row;
-    while ((row = q_index_next(&walk)) != 0) {
-        sqlite3_stmt *s = q_use(q, Q_KEY);
-        q_number(s, 1, row);
-        q_blob(s, 2, handle, DW_ID_LEN);
-        bool same = q_step(q, s) == SQLITE_ROW &&
-                    (!service || strcmp(q_text(s, 0), service) == 0);
-        if (same && day)
-            *day = sqlite3_column_int(s, 1);
+    sqlite3_stmt *s;
+    int64_t row = q_find(q, BY_HANDLE, handle, DW_ID_LEN, service, &s);
+    if (row && day)
+        *day = sqlite3_column_int(s, 0);
+    if (row)
         sqlite3_reset(s);
-        if (same)
-            break;
-    }
     return row;
 }

@@ -319,6 +319,7 @@ static void forget_connection(struct dw_queue *q)
     }
     sqlite3_close(q->db);
     q->db = NULL;
+    q_index_close(q); /* it was of this connection */
 }
 
 void q_close_file(struct dw_queue *q)
@@ -326,7 +327,6 @@ void q_close_file(struct dw_queue *q)
     if (q->reserve_fd >= 0)
         close(q->reserve_fd);
     forget_connection(q);
-    q_index_close(q);
     dw_free(q->path);
     dw_free(q);
 }

@@ -151,6 +151,10 @@ void q_index_rollback(struct dw_queue *q);
 struct index_walk q_index_walk(const struct dw_queue *q, enum name which, const void *name,
                                size_t len);
 int64_t q_index_next(struct index_walk *walk);
+/* The row that has the name, and with `service` belongs to it; 0 for none.  Its statement (Q_IS, Q_KEY,
+ * Q_SEEN) stands on it then, to be read and reset. */
+int64_t q_find(struct dw_queue *q, enum name which, const void *name, size_t len,
+               const char *service, sqlite3_stmt **ret);
 /* The row of an item; 0 for none. */
 int64_t q_row_of(struct dw_queue *q, const uint8_t id[DW_ID_LEN]);
 /* The one that is in front of that key, of a service or (NULL) of any; 0 for none. */

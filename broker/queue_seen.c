@@ -5,18 +5,11 @@
 
 int64_t q_seen_row(struct dw_queue *q, const uint8_t *tok, size_t len, uint8_t fp[DW_FP_LEN])
 {
-    struct index_walk walk = q_index_walk(q, BY_TOK, tok, len);
-    int64_t row;
-    while ((row = q_index_next(&walk)) != 0) {
-        sqlite3_stmt *s = q_use(q, Q_SEEN);
-        q_number(s, 1, row);
-        q_blob(s, 2, tok, len);
-        bool same = q_step(q, s) == SQLITE_ROW;
-        if (same)
-            q_take(q, s, 0, fp, DW_FP_LEN);
+    sqlite3_stmt *s;
+    int64_t row = q_find(q, BY_TOK, tok, len, NULL, &s);
+    if (row) {
+        q_take(q, s, 0, fp, DW_FP_LEN);
         sqlite3_reset(s);
-        if (same)
-            break;
     }
     return row;
 }
