@@ -180,6 +180,8 @@ static const struct setting settings[] = {
     S("case.chain", cases.chain, "staff",
       "audit chain of this case worker: of several at one store, each needs its own"),
     N("case.credit", cases.credit, "256", 1, 1024, "requests in hand at once"),
+    N("case.checks", cases.checks, "0", 0, 64,
+      "filings whose signatures are verified at once; 0: one on each core"),
     N("case.tick_ms", cases.tick_ms, "500", 10, 60000, "between looks at the timers"),
     N("case.batch_max", cases.batch_max, "64", 1, 1000, "steps in one commit"),
     N("case.max_events", cases.max_events, "2000", 10, 100000, "events of one case"),

@@ -95,7 +95,7 @@ struct dw_config {
 
     struct {
         char *chain;
-        int64_t credit, tick_ms, batch_max;
+        int64_t credit, checks, tick_ms, batch_max;
         int64_t max_events, messages_per_day, max_page;
         int64_t fold_ms, fold_batch, statistics_months;
         int64_t login_failures, login_wait_seconds, clock_skew_seconds;

@@ -1,15 +1,17 @@
-/* What the case worker tells those who wait when a batch of them could not be committed. */
+/* What the case worker tells those who wait when a batch of them could not be committed, and what
+ * becomes of requests that it puts aside. */
 #include "unit.h"
 
 #include "casework.h"
 #include "fault_store.h"
 
+#include <poll.h>
 #include <sodium.h>
 
 struct fixture {
     struct dw_config config;
     struct casework cw;
-    dw_metric metrics[3];
+    dw_metric metrics[4];
 };
 
 /* Names of those who wrote what is shown: nobody is asked here. */
@@ -33,6 +35,7 @@ static int setup(void **state)
     f->cw.m_batch = &f->metrics[0];
     f->cw.m_commits = &f->metrics[1];
     f->cw.m_conflicts = &f->metrics[2];
+    f->cw.m_refused = &f->metrics[3];
     assert_int_equal(dw_store_open("sqlite::memory:", &f->config, &f->cw.store, &err), DW_OK);
     *state = f;
     return 0;
@@ -105,6 +108,58 @@ TEST(a_change_is_not_done_when_the_batch_never_came_to_the_store)
     assert_false(is_stored(f));
 }
 
+/* ---- aside ---- */
+
+enum { MANY = 200 };
+
+static _Atomic int worked;
+
+static void work(struct casework *cw, struct pending *p)
+{
+    p->tries++;
+    worked++;
+}
+
+static void put_many(struct fixture *f, struct aside *aside)
+{
+    worked = 0;
+    for (int i = 0; i < MANY; i++)
+        cw_aside_put(aside, cw_pending_new(&f->cw, NULL, NULL));
+}
+
+TEST(what_is_put_aside_comes_back_once_and_done)
+{
+    struct fixture *f = *state;
+    struct aside *aside = cw_aside_new(&f->cw, 3, work);
+    struct pollfd readable = {.fd = cw_aside_fd(aside), .events = POLLIN};
+    int taken = 0;
+    assert_null(cw_aside_take(aside));
+    assert_int_equal(poll(&readable, 1, 0), 0);
+    put_many(f, aside);
+    while (taken < MANY) {
+        assert_int_equal(poll(&readable, 1, 60000), 1);
+        for (struct pending *p; (p = cw_aside_take(aside)); taken++) {
+            assert_int_equal(p->tries, 1);
+            cw_finish(&f->cw, p);
+        }
+    }
+    assert_int_equal(worked, MANY);
+    assert_null(cw_aside_take(aside));
+    cw_aside_free(aside);
+}
+
+TEST(what_is_aside_when_it_ends_is_let_go_unanswered)
+{
+    struct fixture *f = *state;
+    struct aside *aside = cw_aside_new(&f->cw, 2, work);
+    put_many(f, aside);
+    cw_aside_free(aside); /* the sanitizer tells what would be left */
+    assert_true(worked <= MANY);
+    assert_null(f->cw.batch);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 RUN(T(a_change_is_done_when_the_store_says_so),
-    T(a_change_is_not_done_when_the_batch_never_came_to_the_store))
+    T(a_change_is_not_done_when_the_batch_never_came_to_the_store),
+    T(what_is_put_aside_comes_back_once_and_done),
+    T(what_is_aside_when_it_ends_is_let_go_unanswered))

@@ -6,6 +6,7 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <zmq.h>
 
 enum { TURN_MS = 100, DUE_MAX = 64, BURST = 64, PING_MS = 1000, QUIET_MS = 100 };
@@ -131,6 +132,13 @@ static void connect_workers(struct casework *cw)
     /* The workers keep using the secret when they reconnect: it stays until the process ends. */
 }
 
+/* Signatures take most of the time of a filing. */
+static size_t checkers(const struct dw_config *config)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return config->cases.checks ? (size_t)config->cases.checks : cores > 0 ? (size_t)cores : 1;
+}
+
 /* ---- requests ---- */
 
 /* body: call number, method, then what the method wants */
@@ -214,11 +222,13 @@ static void watch_store(struct casework *cw)
 static bool turn(struct casework *cw, bool wait)
 {
     int requests = 0;
-    zmq_pollitem_t items[CW_WORKERS_MAX + 2] = {
+    enum { BEFORE_WORKERS = 3 };
+    zmq_pollitem_t items[BEFORE_WORKERS + CW_WORKERS_MAX] = {
         {.fd = cw->process.signal_fd, .events = ZMQ_POLLIN},
-        {.fd = cw_fetcher_fd(cw->fetcher), .events = ZMQ_POLLIN},
+        {.fd = cw_aside_fd(cw->checking), .events = ZMQ_POLLIN},
+        {.fd = cw_aside_fd(cw->fetching), .events = ZMQ_POLLIN},
     };
-    size_t n = 2;
+    size_t n = BEFORE_WORKERS;
     for (size_t i = 0; i < cw->workers_count; i++)
         items[n++] = (zmq_pollitem_t){.socket = dw_worker_socket(cw->workers[i].worker),
                                       .events = ZMQ_POLLIN};
@@ -226,9 +236,11 @@ static bool turn(struct casework *cw, bool wait)
     /* Before what came is judged: it may be sealed to keys that were signed a moment ago. */
     dw_directory_watch_tick(cw->directory);
     for (size_t i = 0; i < cw->workers_count; i++)
-        if (items[2 + i].revents & ZMQ_POLLIN)
+        if (items[BEFORE_WORKERS + i].revents & ZMQ_POLLIN)
             requests += take_requests(cw, i);
-    for (struct pending *p; (p = cw_fetched(cw->fetcher));)
+    for (struct pending *p; (p = cw_aside_take(cw->checking));)
+        cw_filing_checked(cw, p);
+    for (struct pending *p; (p = cw_aside_take(cw->fetching));)
         cw_filing_fetched(cw, p);
     cw_flush(cw);
     for (size_t i = 0; i < cw->workers_count; i++)
@@ -287,7 +299,8 @@ static void stop(struct casework *cw)
 {
     dw_process_ready(&cw->process, false, "stopping");
     cw_flush(cw);
-    cw_fetcher_free(cw->fetcher);
+    cw_aside_free(cw->checking);
+    cw_aside_free(cw->fetching);
     cw_flush(cw);
     for (size_t i = 0; i < cw->workers_count; i++) {
         dw_worker_leave(cw->workers[i].worker);
@@ -328,8 +341,9 @@ int main(int argc, char **argv)
                                .routing = cw.domain.routing,
                                .cases_max = (size_t)cw.config->cases.fold_batch};
     connect_workers(&cw);
-    cw.fetcher = cw_fetcher_new(&cw);
-    if (!cw.fetcher)
+    cw.checking = cw_aside_new(&cw, checkers(cw.config), cw_check);
+    cw.fetching = cw_aside_new(&cw, 1, cw_fetch);
+    if (!cw.checking || !cw.fetching)
         die(DW_EXIT_RETRY, "threads", "cannot be made");
 
     int64_t ticked = 0, pinged = 0;

@@ -1,8 +1,8 @@
 /* casework.h - the case worker: the only process that touches the store.
  *
  * One thread takes requests from the broker, decides, and commits what was decided together: while
- * one commit runs, the next batch gathers.  Nothing is answered before it is durable.  A second
- * thread fetches the file chunks of filings.
+ * one commit runs, the next batch gathers.  Nothing is answered before it is durable.  Beside it a few
+ * threads check what came as filings, and one fetches their file chunks.
  *
  * It holds no content key.  It believes intake programs by the directory, members by their own
  * signatures, and nobody by where a message came from. */
@@ -98,7 +98,7 @@ struct casework {
     } workers[CW_WORKERS_MAX];
     size_t workers_count;
     struct dw_bus *bus;
-    struct fetcher *fetcher;
+    struct aside *checking, *fetching;
 
     struct pending *batch, **batch_end;
     size_t batch_count;
@@ -165,6 +165,8 @@ void cw_pack_objects(struct casework *cw, struct pending *p, const struct dw_lin
 /* ---- services ---- */
 
 void cw_filing(struct casework *cw, struct pending *p);
+/* The same filing after it was checked, and after its chunks were fetched. */
+void cw_filing_checked(struct casework *cw, struct pending *p);
 void cw_filing_fetched(struct casework *cw, struct pending *p);
 
 extern const struct cw_method cw_public_methods[], cw_desk_methods[], cw_notify_methods[],
@@ -199,20 +201,29 @@ void cw_tick(struct casework *cw);
 /* Events into counters, one batch; true when more of them wait. */
 bool cw_count(struct casework *cw);
 
-/* ---- fetch.c ---- */
-
-/* Fetches and stores the file chunks of a filing in a thread of its own. */
 struct filing_job {
     struct dw_sealed_filing filing;
+    struct dw_item_header header;
+    const char *wrong; /* why it is no filing of ours, NULL for one that is */
     uint8_t lease[DW_LEASE_LEN];
     size_t broker; /* that holds the item */
     bool route_differs;
     struct dw_registering registering;
 };
-struct fetcher *cw_fetcher_new(struct casework *cw);
-void cw_fetcher_free(struct fetcher *f);
-int cw_fetcher_fd(const struct fetcher *f);
-void cw_fetch(struct fetcher *f, struct pending *p);
-struct pending *cw_fetched(struct fetcher *f); /* one that is done, or NULL */
+/* Done aside, in other threads: they touch the request alone, and of `cw` what never changes. */
+void cw_check(struct casework *cw, struct pending *p); /* register.c: finds what is wrong */
+void cw_fetch(struct casework *cw, struct pending *p); /* fetch.c: file chunks into the store */
+
+/* ---- aside.c ---- */
+
+/* Threads that do one kind of work on requests: the main thread puts them there, and takes those that
+ * are done when `fd` can be read; they may have changed places.  What is there when it ends is not lost:
+ * its lease ends, and it is delivered again. */
+typedef void cw_aside_work(struct casework *cw, struct pending *p);
+struct aside *cw_aside_new(struct casework *cw, size_t threads, cw_aside_work *work); /* or NULL */
+void cw_aside_free(struct aside *a);
+int cw_aside_fd(const struct aside *a);
+void cw_aside_put(struct aside *a, struct pending *p);
+struct pending *cw_aside_take(struct aside *a); /* NULL for none */
 
 #endif

@@ -6,24 +6,10 @@
  * thread to become a case.  Meanwhile the worker's heartbeats keep the lease. */
 #include "casework.h"
 
-#include <pthread.h>
 #include <sodium.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 enum { CALL_MS = 10000 };
-
-struct fetcher {
-    struct casework *cw;
-    pthread_t thread;
-    pthread_mutex_t lock;
-    pthread_cond_t more;
-    struct pending *waiting, **waiting_end;
-    struct pending *done, **done_end;
-    bool stopping;
-    int fd;
-};
 
 /* Chunks held until they are stored together. */
 struct batch {
@@ -85,8 +71,9 @@ static bool fetch_file(struct casework *cw, struct filing_job *job,
     return false;
 }
 
-static void fetch_all(struct casework *cw, struct filing_job *job)
+void cw_fetch(struct casework *cw, struct pending *p)
 {
+    struct filing_job *job = p->job;
     struct batch b = {.count = 0};
     uint32_t next = 0;
     bool good = true;
@@ -101,101 +88,4 @@ static void fetch_all(struct casework *cw, struct filing_job *job)
         store_batch(cw, job, &b);
     for (size_t i = 0; i < b.count; i++)
         dw_bus_answer_free(&b.answers[i]);
-}
-
-static void *run(void *arg)
-{
-    struct fetcher *f = arg;
-    pthread_mutex_lock(&f->lock);
-    for (;;) {
-        while (!f->waiting && !f->stopping)
-            pthread_cond_wait(&f->more, &f->lock);
-        if (f->stopping)
-            break;
-        struct pending *p = f->waiting;
-        f->waiting = p->next;
-        if (!f->waiting)
-            f->waiting_end = &f->waiting;
-        pthread_mutex_unlock(&f->lock);
-        fetch_all(f->cw, p->job);
-        p->next = NULL;
-        uint64_t one = 1;
-        pthread_mutex_lock(&f->lock);
-        *f->done_end = p;
-        f->done_end = &p->next;
-        (void)!write(f->fd, &one, sizeof one);
-    }
-    pthread_mutex_unlock(&f->lock);
-    return NULL;
-}
-
-struct fetcher *cw_fetcher_new(struct casework *cw)
-{
-    struct fetcher *f = dw_alloc(sizeof *f);
-    f->cw = cw;
-    f->waiting_end = &f->waiting;
-    f->done_end = &f->done;
-    pthread_mutex_init(&f->lock, NULL);
-    pthread_cond_init(&f->more, NULL);
-    f->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (f->fd < 0 || pthread_create(&f->thread, NULL, run, f) != 0) {
-        dw_free(f);
-        return NULL;
-    }
-    return f;
-}
-
-/* What was not fetched is not lost: its lease ends and it is delivered again. */
-void cw_fetcher_free(struct fetcher *f)
-{
-    if (!f)
-        return;
-    pthread_mutex_lock(&f->lock);
-    f->stopping = true;
-    pthread_cond_signal(&f->more);
-    pthread_mutex_unlock(&f->lock);
-    pthread_join(f->thread, NULL);
-    struct pending *lists[] = {f->waiting, f->done};
-    for (size_t i = 0; i < DW_COUNT(lists); i++)
-        for (struct pending *p = lists[i], *next; p; p = next) {
-            next = p->next;
-            p->worker = NULL; /* nobody to answer any more */
-            p->commit = false;
-            p->status = 300;
-            cw_finish(f->cw, p);
-        }
-    close(f->fd);
-    pthread_mutex_destroy(&f->lock);
-    pthread_cond_destroy(&f->more);
-    dw_free(f);
-}
-
-int cw_fetcher_fd(const struct fetcher *f)
-{
-    return f->fd;
-}
-
-void cw_fetch(struct fetcher *f, struct pending *p)
-{
-    p->next = NULL;
-    pthread_mutex_lock(&f->lock);
-    *f->waiting_end = p;
-    f->waiting_end = &p->next;
-    pthread_cond_signal(&f->more);
-    pthread_mutex_unlock(&f->lock);
-}
-
-struct pending *cw_fetched(struct fetcher *f)
-{
-    uint64_t count;
-    (void)!read(f->fd, &count, sizeof count);
-    pthread_mutex_lock(&f->lock);
-    struct pending *p = f->done;
-    if (p) {
-        f->done = p->next;
-        if (!f->done)
-            f->done_end = &f->done;
-    }
-    pthread_mutex_unlock(&f->lock);
-    return p;
 }

@@ -168,8 +168,9 @@ static const struct dw_program *intake_that_signed(const struct pending *p,
 }
 
 static const char *check_filing(struct casework *cw, struct pending *p,
-                                struct dw_item_header *header, const struct dw_directory *dir)
+                                const struct dw_directory *dir)
 {
+    struct dw_item_header *header = &p->job->header;
     struct dw_sealed_filing *f = &p->job->filing;
     const char *why;
     if (p->request.body_count <= FIRST_OBJECT_FRAME ||
@@ -190,6 +191,13 @@ static const char *check_filing(struct casework *cw, struct pending *p,
         (why = check_objects(p, f, header, intake)))
         return why;
     return NULL;
+}
+
+void cw_check(struct casework *cw, struct pending *p)
+{
+    struct dw_directory *dir = dw_directory_take(cw->directory);
+    p->job->wrong = check_filing(cw, p, dir);
+    dw_directory_give(cw->directory, dir);
 }
 
 /* ---- what it becomes ---- */
@@ -254,7 +262,7 @@ static void fetch(struct casework *cw, struct pending *p)
     for (size_t i = 0; i < cw->workers_count; i++)
         if (cw->workers[i].worker == p->worker)
             p->job->broker = cw->workers[i].broker;
-    cw_fetch(cw->fetcher, p);
+    cw_aside_put(cw->fetching, p);
 }
 
 static void answer(struct casework *cw, struct pending *p)
@@ -289,15 +297,16 @@ void cw_filing_fetched(struct casework *cw, struct pending *p)
 
 void cw_filing(struct casework *cw, struct pending *p)
 {
-    struct dw_item_header header;
     p->job = dw_arena_alloc(&p->arena, sizeof *p->job);
     memset(p->job, 0, sizeof *p->job);
-    struct dw_directory *dir = dw_directory_take(cw->directory);
-    const char *wrong = check_filing(cw, p, &header, dir);
-    dw_directory_give(cw->directory, dir);
-    enum dw_registering_next next =
-        dw_registering_begin(&p->job->registering, wrong ? 0 : header.parts, wrong);
-    if (!wrong)
+    cw_aside_put(cw->checking, p);
+}
+
+void cw_filing_checked(struct casework *cw, struct pending *p)
+{
+    struct filing_job *job = p->job;
+    if (!job->wrong)
         DW_POINT("case.verified");
-    go_on(cw, p, next);
+    go_on(cw, p, dw_registering_begin(&job->registering, job->wrong ? 0 : job->header.parts,
+                                      job->wrong));
 }
