@@ -102,11 +102,14 @@ class SmallServer(Server):
     def start(self, *how):
         if not self.holder:
             os.mkdir(self.data)
-            mount = f"mount -t tmpfs -o size={self.size}m none {self.data} && echo && exec sleep 600"
-            self.holder = subprocess.Popen([*self.own_mounts, "sh", "-c", mount], stdout=subprocess.PIPE)
+            # It ends with us, however we end.
+            mount = f"mount -t tmpfs -o size={self.size}m none {self.data} && echo && exec cat"
+            self.holder = subprocess.Popen([*self.own_mounts, "sh", "-c", mount], stdin=subprocess.PIPE,
+                                           stdout=subprocess.PIPE)
             self.holder.stdout.readline()
             user = ["-U", "--preserve-credentials"] if "--user" in self.own_mounts else []
-            self.before = ["nsenter", "-t", str(self.holder.pid), "-m", *user]
+            # Where we are in a root of our own, its mounts begin at another.
+            self.before = ["nsenter", "-t", str(self.holder.pid), "-m", "-r", *user]
         super().start(*how)
 
     def make_room(self, size):
