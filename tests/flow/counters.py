@@ -141,6 +141,11 @@ class Life(People):
 
 
 class Killed(People):
+    def settings(self):
+        """What a dead worker had in its hands comes again soon, and who waited for it asks again."""
+        return ["web.call_timeout_ms=2000", "desk.call_timeout_ms=2000",
+                "broker.heartbeat_ms=300", "broker.liveness=5", "queue.lease_seconds=5", "queue.backoff_max_ms=500"]
+
     def test_killed_between_event_and_counter(self):
         """At each step of counting, again and again, with cases in every state of it."""
         inspector, manager = self.member(f"{FIRST}.inspector1"), self.member(f"{CITY}.manager")
@@ -159,7 +164,6 @@ class Killed(People):
                     self.assertEqual(worker.returncode, -9, self.here.log("casework")[-2000:])
                     self.here.processes.pop("casework")
                     self.start_worker()
-                # What a dead worker had in its hands comes again after a while.
                 references = [self.citizen.follow(receipt)["reference"] for receipt in receipts]
                 inspector.do(references[0], "accept")
                 accepted += 1

@@ -150,7 +150,7 @@ class Notices(unittest.TestCase):
     def install(cls, *settings, day=None):
         cls.here = Installation(f"notify.backoff_seconds={BACKOFF}", "notify.backoff_max_seconds=1000",
                                 f"notify.attempts={ATTEMPTS}", f"notify.timeout_seconds={TIMEOUT}",
-                                "desk.kdf_memory_mib=8", "desk.kdf_operations=1", *settings, day=day)
+                                *settings, day=day)
         cls.addClassCleanup(cls.here.__exit__, None, None, None)
         cls.citizen, cls.now = Citizen(cls.here), 0
 
@@ -167,7 +167,6 @@ class Notices(unittest.TestCase):
     def time_passes(self, seconds):
         type(self).now += seconds
         self.here.set_clock(self.now)
-        time.sleep(0.3)  # every process has looked at it
 
     @staticmethod
     def next_address():

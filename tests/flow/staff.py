@@ -12,7 +12,6 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from installation import (Citizen, Installation, Member, a_filing, fresh_key, request,  # noqa: E402
                           wait_until)
 
-QUICK = ("desk.kdf_memory_mib=8", "desk.kdf_operations=1")
 OWN, OTHER, NEW = "500108", "500103", "500106"
 PASSWORD = "correct horse battery"
 MEMORY_MIB = 64
@@ -27,7 +26,7 @@ def unused_reference():
 
 
 class Staff(unittest.TestCase):
-    settings = QUICK
+    settings = ()
 
     @classmethod
     def setUpClass(cls):
@@ -161,7 +160,7 @@ class Enrolment(Staff):
 
 class Passwords(Staff):
     """After a few wrong ones the name must wait, whether anybody has it or not."""
-    settings = QUICK + ("case.login_failures=3", "case.login_wait_seconds=4", "desk.sessions=4")
+    settings = ("case.login_failures=3", "case.login_wait_seconds=4", "desk.sessions=4")
 
     def test_wrong_ones(self):
         real, made_up = f"{OWN}.inspector2", f"{OWN}.nobody"
@@ -226,7 +225,7 @@ class Passwords(Staff):
 
 
 class Rates(Staff):
-    settings = QUICK + ("desk.logins_per_minute=1", "desk.logins_burst=3")
+    settings = ("desk.logins_per_minute=1", "desk.logins_burst=3")
 
     def test_an_address_may_ask_so_often(self):
         user = f"{OWN}.inspector1"
@@ -383,7 +382,7 @@ class Records(Staff):
             other.close()
         self.assertEqual(member.open(reference).status, 200)
 
-    settings = QUICK + ("store.busy_ms=200",)
+    settings = ("store.busy_ms=200",)
 
 
 class Terminal(Staff):

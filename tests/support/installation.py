@@ -76,7 +76,7 @@ def wait_until(seconds, ready, what):
             return answer
         if time.monotonic() > end:
             raise AssertionError(f"{what}: not within {seconds} seconds")
-        time.sleep(0.05)
+        time.sleep(0.02)
 
 
 class Answer:
@@ -101,6 +101,10 @@ def request(port, method, path, body=None, headers=None, timeout=30):
         connection.close()
 
 
+# Fifteen of them are made each time; tests that are about their price set it.
+CHEAP_PASSWORDS = ("desk.kdf_memory_mib=8", "desk.kdf_operations=1")
+
+
 class Installation:
     def __init__(self, *settings, demo=True, day=None):
         self.folder = tempfile.mkdtemp(prefix="dw-", dir="/tmp")
@@ -111,7 +115,7 @@ class Installation:
         os.mkdir(self.logs)
         self.settings = [f"web.listen=127.0.0.1:{self.web}", f"desk.listen=127.0.0.1:{self.desk}",
                          f"ops.listen=127.0.0.1:{self.ops}", "broker.bind=",
-                         f"clock_file={self.clock}"] + list(settings)
+                         f"clock_file={self.clock}", *CHEAP_PASSWORDS, *settings]
         server = os.environ.get("DENGWEN_TEST_MONGODB")
         if server:
             host, _, options = server.rpartition("/")
@@ -157,6 +161,8 @@ class Installation:
                 [f"{BIN}/dengwen-{part}"], env=dict(self.environment, **environment),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
             log.close()
+            if part == "ops":  # what the others tell it before it listens, they tell again a second later
+                wait_until(60, self.ops_listens, "ops listens")
         if wait:
             self.wait_ready()
         return self
@@ -194,6 +200,12 @@ class Installation:
         parts = answer.json["parts"]
         name = {"casework": "case"}
         return "run" not in self.processes and all(parts[name.get(p, p)]["ready"] for p in started)
+
+    def ops_listens(self):
+        if self.processes["ops"].poll() is not None:
+            raise AssertionError(f"ops ended:\n{self.log('ops')[-3000:]}")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+            return end.connect_ex(f"{self.folder}/run/ops.sock") == 0
 
     def answers(self, port):
         self.look_for_deaths()
@@ -252,6 +264,8 @@ class Installation:
         with open(f"{self.clock}.new", "w") as f:
             f.write(str(seconds))
         os.rename(f"{self.clock}.new", self.clock)
+        if self.processes:
+            time.sleep(0.2)  # each reads it ten times a second
 
     def be_on(self, day, hour=10):
         """It is ten in the morning of that day in Shanghai."""
