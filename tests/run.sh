@@ -20,8 +20,8 @@ usage: tests/run.sh [--long] [--bench] [--fuzz SECONDS] [--coverage] [--only REG
 Installs the packages of conf/packages, builds with sanitizers, and runs
   flow, e2e        with address+undefined
   unit, contract   with address+undefined, and with thread sanitizer
-  sim, crash       with address+undefined, a tenth of the seeds
-  sim              all of its seeds in the release build (label release)
+  sim, crash       with address+undefined, a part of the seeds and crash points
+                   and all of them in the release build (label release)
   scripts          shellcheck reads all of them
 The flows mostly wait, so what computes runs beside them, at a lower priority.
 
@@ -169,7 +169,7 @@ computing() {
     row "tsan: unit, contract" run_tests tsan unit "$jobs" -L '^(unit|contract)$' \
         -LE '^(long|one-thread)$' "$none"
     row "asan: sim, crash" run_tests asan sim "$jobs" -L '^(sim|crash)$' -LE '^long$' "$none"
-    row "release: sim" run_tests release sim 1 -L '^release$' -LE '^long$' --no-tests=ignore
+    row "release: sim, crash" run_tests release sim 1 -L '^release$' -LE '^long$' --no-tests=ignore
 }
 
 # What waits for other processes, several at once (PROCESSORS in tests/*.cmake says which of them are

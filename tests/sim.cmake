@@ -4,7 +4,20 @@ target_link_libraries(dw_disk PUBLIC dw_broker dw_sqlite)
 target_include_directories(dw_disk PUBLIC ${CMAKE_SOURCE_DIR}/broker)
 target_link_options(dw_disk PUBLIC -Wl,--wrap=_exit,--wrap=dw_log)
 
+# What the sanitizers see in a part of all crash points, and of all seeds below, is enough for them; all
+# of them run in the release build, as the label says.
+set(CRASH_POINTS 2000)
+set(CRASH_STRIDE 1)
+set(SIM_SEEDS 10000)
+if(DW_SANITIZE)
+  set(CRASH_POINTS 800)
+  set(CRASH_STRIDE 3)
+  set(SIM_SEEDS 1000)
+endif()
 dw_test(queue_crash crash dw_disk)
+target_compile_definitions(test_queue_crash PRIVATE CRASH_POINTS=${CRASH_POINTS}
+                                                    CRASH_STRIDE=${CRASH_STRIDE})
+set_property(TEST crash/queue_crash APPEND PROPERTY LABELS release)
 
 dw_test(store_crash crash dw_store dw_disk)
 target_link_options(test_store_crash PRIVATE -Wl,--wrap=dw_checkpointer_start,--wrap=dw_checkpointer_stop)
@@ -16,12 +29,7 @@ target_link_options(sim PRIVATE -Wl,--wrap=dw_checkpointer_start,--wrap=dw_check
 set_target_properties(sim PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 set_tests_properties(crash/queue_crash PROPERTIES TIMEOUT 600)
 
-# The same seed does the same; many seeds find nothing; each deliberate bug is found.  What the sanitizers
-# see in a tenth of the seeds is enough for them; all run in the release build, as the label says.
-set(SIM_SEEDS 10000)
-if(DW_SANITIZE)
-  set(SIM_SEEDS 1000)
-endif()
+# The same seed does the same; many seeds find nothing; each deliberate bug is found.
 set(SIM_BUG_SEEDS 1000)
 add_test(NAME sim/same COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/sim/run --again 16)
 add_test(NAME sim/seeds COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/sim/run --seeds 1-${SIM_SEEDS})
