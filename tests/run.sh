@@ -165,8 +165,8 @@ computing() {
     renice -n 5 $BASHPID >/dev/null
     row "build tsan" build_variant tsan
     row "build release" build_variant release
-    row "asan: unit, contract" run_tests asan unit "$jobs" -L '^(unit|contract)$' -LE '^long$' "$none"
-    row "tsan: unit, contract" run_tests tsan unit "$jobs" -L '^(unit|contract)$' \
+    row "asan: unit, contract" run_tests asan unit $((jobs * 2)) -L '^(unit|contract)$' -LE '^long$' "$none"
+    row "tsan: unit, contract" run_tests tsan unit $((jobs * 2)) -L '^(unit|contract)$' \
         -LE '^(long|one-thread)$' "$none"
     row "asan: sim, crash" run_tests asan sim "$jobs" -L '^(sim|crash)$' -LE '^long$' "$none"
     row "release: sim, crash" run_tests release sim 1 -L '^release$' -LE '^long$' --no-tests=ignore
