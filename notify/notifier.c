@@ -195,11 +195,12 @@ int notifier_work(struct notifier *n)
     int64_t until = dw_monotonic_ms() + n->config->notify.lease_seconds * 1000;
     enum dw_result result =
         dw_bus_call_any(n->bus, false, "case.notify", payload, 2, CALL_MS, &answer);
-    bool good = result == DW_OK && answer.status == 200 && answer.payload_count >= 1 &&
-                dw_decode(&dw_claim_view_layout, answer.payload[0], &arena, &view, &err) == DW_OK;
+    struct dw_unpack objects;
+    struct dw_slice read;
+    bool good = result == DW_OK && answer.status == 200 &&
+                dw_unpack_begin(&objects, answer.payload, answer.payload_count, &arena, &read) &&
+                dw_decode(&dw_claim_view_layout, read, &arena, &view, &err) == DW_OK;
     int count = good ? (int)view.items_count : -1;
-    struct dw_unpack objects = {.frames = answer.payload + 1,
-                                .count = good ? answer.payload_count - 1 : 0};
     for (int i = 0; i < count; i++) {
         struct dw_slice bytes = {0};
         dw_unpack_next(&objects, &bytes);

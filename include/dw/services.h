@@ -165,9 +165,21 @@ struct dw_stats_view {
 };
 extern const struct dw_layout dw_epochs_view_layout, dw_stats_view_layout;
 
-/* Objects in frames: each frame is a run of (length u32, bytes), of at most DW_PACK_MAX bytes; an object
- * of length 0 was left out because the answer would have become too long. */
-enum { DW_PACK_MAX = 200 * 1024, DW_PACKED_MAX = 8 * 1024 * 1024, DW_PACK_FRAMES_MAX = 48 };
+/* The answer to a call: a document, and objects behind it.  No frame is longer than DW_PACK_MAX, and with
+ * what MDP and the caller put before them they are no more than a message may have (broker.max_frame_bytes,
+ * broker.max_frames).
+ *
+ * The document is in as many frames as it needs: its first four bytes say how long it is.  Objects: each
+ * frame is a run of (length u32, bytes); one of length 0 was left out because the answer would have become
+ * too long. */
+enum {
+    DW_PACK_MAX = 200 * 1024,
+    DW_DOC_FRAMES_MAX = 12,
+    DW_PACK_FRAMES_MAX = 44,
+    DW_PACKED_MAX = 8 * 1024 * 1024,
+};
+/* How many frames it takes; 0: it is longer than an answer may be. */
+size_t dw_doc_frames(struct dw_slice doc, struct dw_slice ret[DW_DOC_FRAMES_MAX]);
 struct dw_pack {
     struct dw_buf frames[DW_PACK_FRAMES_MAX];
     size_t count, bytes;
@@ -180,6 +192,9 @@ struct dw_unpack {
     size_t count;
     struct dw_reader reader;
 };
+/* Takes the document off the front; false when the frames are not well formed. */
+bool dw_unpack_begin(struct dw_unpack *unpack, const struct dw_slice *frames, size_t count,
+                     struct dw_arena *arena, struct dw_slice *doc);
 /* The next object; false at the end or when the frames are not well formed. */
 bool dw_unpack_next(struct dw_unpack *unpack, struct dw_slice *ret);
 

@@ -1,5 +1,5 @@
-/* What the case worker tells those who wait when a batch of them could not be committed, and what
- * becomes of requests that it puts aside. */
+/* What the case worker tells those who wait when a batch of them could not be committed, what it leaves
+ * out of an answer, and what becomes of requests that it puts aside. */
 #include "unit.h"
 
 #include "casework.h"
@@ -108,6 +108,57 @@ TEST(a_change_is_not_done_when_the_batch_never_came_to_the_store)
     assert_false(is_stored(f));
 }
 
+/* ---- what is too much for an answer ---- */
+
+enum { LINES = 600, LONG = 16546 };
+
+static void put_objects(struct fixture *f, struct dw_object_ref refs[LINES])
+{
+    static uint8_t bytes[LONG];
+    for (int i = 0; i < LINES; i++) {
+        struct dw_store_object object = {.bytes = DW_SLICE(bytes, LONG)};
+        struct dw_store_step step = {.objects = &object, .objects_count = 1}, *steps[] = {&step};
+        refs[i] = (struct dw_object_ref){.type = DW_OBJECT_MESSAGE, .size = LONG};
+        memcpy(object.id, &i, sizeof i);
+        memcpy(refs[i].id, &i, sizeof i);
+        memcpy(bytes, &i, sizeof i);
+        dw_store_apply(f->cw.store, steps, 1);
+        assert_int_equal(step.outcome, DW_OK);
+    }
+}
+
+TEST(the_report_and_what_is_newest_have_room)
+{
+    static struct dw_object_ref refs[LINES];
+    static struct dw_line lines[LINES];
+    struct fixture *f = *state;
+    struct pending *p = cw_pending_new(&f->cw, NULL, NULL);
+    struct dw_slice frames[DW_PACK_FRAMES_MAX], object;
+    int there = 0, last_missing = -1;
+    put_objects(f, refs);
+    for (int i = 0; i < LINES; i++)
+        lines[i] = (struct dw_line){.objects = &refs[i], .objects_count = 1};
+    cw_pack_objects(&f->cw, p, lines, LINES);
+    for (size_t i = 0; i < p->pack.count; i++)
+        frames[i] = dw_buf_slice(&p->pack.frames[i]);
+    struct dw_unpack u = {.frames = frames, .count = p->pack.count};
+    for (int i = 0; i < LINES; i++) {
+        assert_true(dw_unpack_next(&u, &object));
+        if (object.len) {
+            assert_int_equal(object.len, LONG);
+            assert_memory_equal(object.data, &i, sizeof i);
+            there++;
+        } else {
+            last_missing = i;
+        }
+        assert_true(i > 0 || object.len);
+    }
+    assert_int_equal(there, DW_PACKED_MAX / LONG);
+    assert_int_equal(last_missing, LINES - there); /* one run, behind the first */
+    p->status = 500;
+    cw_finish(&f->cw, p);
+}
+
 /* ---- aside ---- */
 
 enum { MANY = 200 };
@@ -161,5 +212,6 @@ TEST(what_is_aside_when_it_ends_is_let_go_unanswered)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 RUN(T(a_change_is_done_when_the_store_says_so),
     T(a_change_is_not_done_when_the_batch_never_came_to_the_store),
+    T(the_report_and_what_is_newest_have_room),
     T(what_is_put_aside_comes_back_once_and_done),
     T(what_is_aside_when_it_ends_is_let_go_unanswered))

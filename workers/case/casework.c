@@ -169,11 +169,13 @@ static void free_pending(struct pending *p)
  * An item of the queue has none: there the answer is status and reason. */
 static void send_answer(struct pending *p)
 {
-    struct dw_slice frames[3 + DW_PACK_FRAMES_MAX];
+    struct dw_slice frames[2 + DW_DOC_FRAMES_MAX + DW_PACK_FRAMES_MAX], doc[DW_DOC_FRAMES_MAX];
     char status[8];
-    size_t n = 0;
+    size_t n = 0, doc_frames = dw_doc_frames(dw_buf_slice(&p->answer), doc);
     if (!p->worker)
         return;
+    if (!p->job && p->status == 200 && !doc_frames)
+        cw_refuse(p, 422, "answer", "it has become longer than an answer may be");
     snprintf(status, sizeof status, "%d", p->status);
     if (!p->job && p->request.body_count)
         frames[n++] = p->request.body[0];
@@ -181,7 +183,8 @@ static void send_answer(struct pending *p)
     if (p->job) {
         frames[n++] = dw_slice_of(p->error.text);
     } else if (p->status == 200) {
-        frames[n++] = dw_buf_slice(&p->answer);
+        for (size_t i = 0; i < doc_frames; i++)
+            frames[n++] = doc[i];
         for (size_t i = 0; i < p->pack.count; i++)
             frames[n++] = dw_buf_slice(&p->pack.frames[i]);
     } else {
@@ -528,15 +531,35 @@ void cw_writers(struct casework *cw, struct pending *p, const struct dw_line *li
     *ret_count = n;
 }
 
+static size_t bytes_of(const struct dw_line *line)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < line->objects_count; i++)
+        if (line->objects[i].type != DW_OBJECT_FILE)
+            bytes += (size_t)line->objects[i].size;
+    return bytes;
+}
+
+/* What came first is the report; of what came later the newest is wanted most.  From which line on all
+ * have room beside the first. */
+static size_t newest_with_room(const struct dw_line *lines, size_t count)
+{
+    size_t from = count, bytes = count ? bytes_of(&lines[0]) : 0;
+    while (from > 1 && (bytes += bytes_of(&lines[from - 1])) <= DW_PACKED_MAX)
+        from--;
+    return from;
+}
+
 void cw_pack_objects(struct casework *cw, struct pending *p, const struct dw_line *lines,
                      size_t count)
 {
+    size_t newest = newest_with_room(lines, count);
     for (size_t i = 0; i < count; i++) {
         for (size_t j = 0; j < lines[i].objects_count; j++) {
             DW_AUTO_BUF bytes = {0};
             const struct dw_object_ref *o = &lines[i].objects[j];
             dw_buf_init(&bytes, DW_OBJECT_MAX);
-            if (o->type == DW_OBJECT_FILE ||
+            if (o->type == DW_OBJECT_FILE || (i > 0 && i < newest) ||
                 dw_store_object(cw->store, o->id, 0, &bytes) != DW_OK)
                 dw_buf_clear(&bytes);
             dw_pack_put(&p->pack, dw_buf_slice(&bytes));

@@ -159,6 +159,8 @@ void cw_lines(struct pending *p, const struct dw_case *c, bool for_reporter,
 /* Members who wrote what the lines show. */
 void cw_writers(struct casework *cw, struct pending *p, const struct dw_line *lines, size_t count,
                 struct dw_member **ret, size_t *ret_count);
+/* Their objects, but for files, behind the answer; where they are too many, not those between the report
+ * and the newest. */
 void cw_pack_objects(struct casework *cw, struct pending *p, const struct dw_line *lines,
                      size_t count);
 

@@ -81,8 +81,10 @@ bool reply_decode(struct reply *reply, struct dw_arena *arena, const struct dw_l
 {
     if (reply->status != 200)
         return false;
-    if (reply->answer.payload_count >= 1 &&
-        dw_decode(layout, reply->answer.payload[0], arena, ret, &reply->error) == DW_OK)
+    struct dw_slice doc;
+    if (dw_unpack_begin(&reply->objects, reply->answer.payload, reply->answer.payload_count, arena,
+                        &doc) &&
+        dw_decode(layout, doc, arena, ret, &reply->error) == DW_OK)
         return true;
     reply->status = 503;
     return false;

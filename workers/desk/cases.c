@@ -116,9 +116,7 @@ static bool read_file(struct signed_in *who, const struct opened *o, const struc
         reply_free(reply);
         call_signed(who, "object", &ask, NULL, 0, reply);
         good = reply_decode(reply, &who->arena, &dw_done_layout, &done);
-        struct dw_unpack objects = {.frames = reply->answer.payload + 1,
-                                    .count = good ? reply->answer.payload_count - 1 : 0};
-        good = good && dw_unpack_next(&objects, &bytes) &&
+        good = good && dw_unpack_next(&reply->objects, &bytes) &&
                dw_file_reader_put(reader, bytes, plain) == DW_OK;
     }
     good = good && dw_file_reader_end(reader) == DW_OK && !plain->overflow;

@@ -68,6 +68,7 @@ struct reply {
     struct dw_bus_answer answer;
     int status; /* 200, or what to tell */
     struct dw_error error;
+    struct dw_unpack objects; /* behind the document that reply_decode() read */
 };
 void reply_free(struct reply *reply);
 /* An unsigned call: params, login, invited, enrol. */

@@ -137,8 +137,7 @@ static bool not_for_us(const struct opened *o, const struct dw_object_ref *ref)
 
 static void open_objects(struct signed_in *who, struct opened *o, const struct reply *reply)
 {
-    struct dw_unpack objects = {.frames = reply->answer.payload + 1,
-                                .count = reply->answer.payload_count - 1};
+    struct dw_unpack objects = reply->objects;
     struct dw_directory *dir = dw_directory_take(who->desk->directory);
     size_t most = 0;
     for (size_t i = 0; i < o->view.lines_count; i++)

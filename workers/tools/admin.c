@@ -2,6 +2,7 @@
 
 #include "dw/log.h"
 #include "dw/process.h"
+#include "dw/services.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -100,8 +101,10 @@ void admin_ask(struct admin *admin, const char *method, const struct dw_layout *
         fprintf(stderr, "\n");
         exit(answer.status == 503 || answer.status == 504 ? DW_EXIT_RETRY : DW_EXIT_NO);
     }
-    if (answer.payload_count < 1 ||
-        dw_decode(answer_layout, answer.payload[0], &admin->arena, ret, &err) != DW_OK) {
+    struct dw_unpack objects;
+    struct dw_slice read;
+    if (!dw_unpack_begin(&objects, answer.payload, answer.payload_count, &admin->arena, &read) ||
+        dw_decode(answer_layout, read, &admin->arena, ret, &err) != DW_OK) {
         fprintf(stderr, "the answer cannot be read: %s\n", err.text);
         exit(DW_EXIT_DATA);
     }
