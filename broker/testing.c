@@ -26,15 +26,18 @@ static bool is_nth(const char *spec, const char *name, char *seen, size_t seen_l
 void dw_point(const char *name)
 {
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-    static char seen_env[128], seen_file[128];
-    static int passes_env, passes_file;
+    static char seen_env[128], seen_file[128], seen_stop[128];
+    static int passes_env, passes_file, passes_stop;
     const char *env = getenv("DENGWEN_KILL_AT"), *path = getenv("DENGWEN_KILL_FILE");
-    bool now = false;
-    if (!env && !path)
+    const char *stop = getenv("DENGWEN_STOP_AT");
+    bool now = false, stops = false;
+    if (!env && !path && !stop)
         return;
     pthread_mutex_lock(&lock);
     if (env)
         now = is_nth(env, name, seen_env, sizeof seen_env, &passes_env);
+    if (stop)
+        stops = is_nth(stop, name, seen_stop, sizeof seen_stop, &passes_stop);
     if (path) {
         char text[128] = "";
         int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -49,6 +52,8 @@ void dw_point(const char *name)
     pthread_mutex_unlock(&lock);
     if (now)
         kill(getpid(), SIGKILL);
+    if (stops)
+        kill(getpid(), SIGSTOP);
 }
 
 bool dw_bug(const char *name)

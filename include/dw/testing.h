@@ -3,6 +3,7 @@
  *
  * Both are nothing at all unless the build defines DW_TEST_POINTS (test builds do, packages never).
  *   DENGWEN_KILL_AT=queue.committed:3   SIGKILL to itself the third time it comes by
+ *   DENGWEN_STOP_AT=queue.committed:3   SIGSTOP, the same way
  *   DENGWEN_KILL_FILE=FILE              the same from a file that a running process looks at
  *   DENGWEN_BUG=ack-before-commit       behaves wrongly on purpose */
 #ifndef DW_TESTING_H

@@ -2,14 +2,16 @@
 """The same filing sent again is the same filing: from many connections at once, after restarts, and
 long after the case exists.  Another filing under the same key is refused."""
 import os
+import signal
 import sys
 import unittest
 from concurrent.futures import ThreadPoolExecutor
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from installation import Citizen, Installation, Member, a_filing, a_pdf, fresh_key  # noqa: E402
+from installation import Citizen, Installation, Member, a_filing, a_pdf, fresh_key, wait_until  # noqa: E402
 
 CONNECTIONS = 20
+MESSAGES = 400
 
 
 class Retries(unittest.TestCase):
@@ -100,6 +102,40 @@ class Retries(unittest.TestCase):
         case = Member(self.here, "500108.inspector1").case(reference)
         self.assertEqual(str(case["messages"]).count("再补充一点"), 1)
         self.assertEqual(self.citizen.say(receipt, "另一句", key).status, 422)
+
+    def test_messages_while_the_case_changes_hands(self):
+        """A transfer brings a new root key just when a message is sealed under the one before."""
+        self.here.start("ops", "keyd", "broker", "casework", "desk")
+        self.here.start("web", DENGWEN_STOP_AT="intake.case-read:1")
+        receipt = self.citizen.receipt(a_filing())
+        reference = self.citizen.follow(receipt)["reference"]
+        giver, taker = (Member(self.here, f"{body}.inspector1") for body in ("500108", "500103"))
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(self.citizen.say, receipt, "再补充一点")
+            try:
+                wait_until(30, self.web_has_stopped, "web has read the case")
+                giver.do(reference, "transfer", to="500103", reason="OTHER_DISTRICT")
+            finally:
+                self.here.processes["web"].send_signal(signal.SIGCONT)
+            self.assertEqual(answer.result().status, 200, answer.result())
+        taker.do(reference, "receive")
+        self.assertEqual(str(taker.case(reference)["messages"]).count("再补充一点"), 1)
+
+    def web_has_stopped(self):
+        with open(f"/proc/{self.here.processes['web'].pid}/stat") as f:
+            return f.read().rsplit(")", 1)[1].split()[0] == "T"
+
+    def test_a_case_with_many_messages_stays_readable(self):
+        """Its answer is longer than one frame may be (broker.max_frame_bytes)."""
+        self.here.start_all()
+        receipt = self.citizen.receipt(a_filing())
+        reference = self.citizen.follow(receipt)["reference"]
+        for n in range(MESSAGES):
+            self.assertEqual(self.citizen.say(receipt, f"补充 {n} 号").status, 200)
+        case = Member(self.here, "500108.inspector1").case(reference)
+        for seen in (case["messages"], self.citizen.status(receipt).json["messages"]):
+            self.assertEqual([m["text"] for m in seen if m["text"].startswith("补充")],
+                             [f"补充 {n} 号" for n in range(MESSAGES)])
 
     def test_commands_too(self):
         self.here.start_all()

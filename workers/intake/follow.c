@@ -1,11 +1,13 @@
 /* follow.c - what a reporter with a receipt may read and say. */
 #include "intake_private.h"
 
+#include "dw/testing.h"
+
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { EPOCHS_MAX = DW_CASE_KEYS_MAX };
+enum { EPOCHS_MAX = DW_CASE_KEYS_MAX, SAY_TRIES = 4 };
 
 /* Root keys R by epoch, opened with the reporter's key; in locked memory. */
 struct opened {
@@ -136,9 +138,8 @@ static const char *open_text(const struct dw_directory *dir, struct dw_followed 
 }
 
 static void open_messages(const struct dw_directory *dir, struct dw_followed *f,
-                          const struct opened *roots, const struct dw_bus_answer *got)
+                          const struct opened *roots, struct dw_unpack *objects)
 {
-    struct dw_unpack objects = {.frames = got->payload + 1, .count = got->payload_count - 1};
     size_t most = 0;
     for (size_t i = 0; i < f->view.lines_count; i++)
         most += f->view.lines[i].objects_count;
@@ -147,7 +148,7 @@ static void open_messages(const struct dw_directory *dir, struct dw_followed *f,
         const struct dw_line *line = &f->view.lines[i];
         for (size_t j = 0; j < line->objects_count; j++) {
             struct dw_slice bytes = {0};
-            dw_unpack_next(&objects, &bytes);
+            dw_unpack_next(objects, &bytes);
             struct dw_message *m = &f->messages[f->messages_count++];
             m->from_reporter = strcmp(line->actor, "reporter") == 0;
             m->kind = line->kind;
@@ -157,22 +158,24 @@ static void open_messages(const struct dw_directory *dir, struct dw_followed *f,
     }
 }
 
-static bool read_view(struct dw_followed *f, const struct dw_bus_answer *got)
+static bool read_view(struct dw_followed *f, const struct dw_bus_answer *got,
+                      struct dw_unpack *objects)
 {
     struct dw_error err;
-    return got->payload_count >= 1 && dw_decode(&dw_status_view_layout, got->payload[0], &f->arena,
-                                                &f->view, &err) == DW_OK;
+    struct dw_slice doc;
+    return dw_unpack_begin(objects, got->payload, got->payload_count, &f->arena, &doc) &&
+           dw_decode(&dw_status_view_layout, doc, &f->arena, &f->view, &err) == DW_OK;
 }
 
 /* Asks the store, then the queues, then the store once more: between the first two answers the
  * filing may have moved from one to the other. */
 static int find(struct dw_intake *in, const struct secrets *s, struct dw_followed *f,
-                struct dw_bus_answer *got)
+                struct dw_bus_answer *got, struct dw_unpack *objects)
 {
     for (int i = 0; i < 2; i++) {
         enum dw_result result = ask_case(in, s, got);
         if (result == DW_OK && got->status == 200)
-            return read_view(f, got) ? 200 : 503;
+            return read_view(f, got, objects) ? 200 : 503;
         bool missing = result == DW_OK && got->status == 404;
         dw_bus_answer_free(got);
         int queued = ask_queues(in, s, &f->day);
@@ -190,17 +193,18 @@ void dw_intake_follow(struct dw_intake *in, const char digits[DW_RECEIPT_DIGITS 
                       struct dw_followed *ret)
 {
     struct dw_bus_answer got = {0};
+    struct dw_unpack objects;
     *ret = (struct dw_followed){.status = 503};
     dw_arena_init(&ret->arena, INTAKE_ARENA_MAX);
     struct secrets *s = secrets_new();
     struct dw_directory *dir = dw_directory_take(in->directory);
     if (s && open_receipt(in, dir, digits, s) == DW_OK)
-        ret->status = find(in, s, ret, &got);
+        ret->status = find(in, s, ret, &got, &objects);
     if (ret->status == 200 && !ret->pending) {
         struct opened *roots = open_grants(&ret->view, s);
         ret->day = ret->view.facts.day;
         if (roots)
-            open_messages(dir, ret, roots, &got);
+            open_messages(dir, ret, roots, &objects);
         else
             ret->status = 503;
         sodium_free(roots);
@@ -318,34 +322,46 @@ static void read_result(struct dw_said_result *ret, enum dw_result result, struc
     dw_bus_answer_free(got);
 }
 
+/* Reads the case, and says it to what was read. */
+static void say_to_the_case(struct saying *x, const char *command, const char *text,
+                            const char *idempotency_key, struct dw_said_result *ret)
+{
+    struct dw_followed f = {0};
+    struct dw_bus_answer got = {0};
+    struct dw_unpack objects;
+    dw_arena_init(&f.arena, INTAKE_ARENA_MAX);
+    dw_buf_init(&x->bytes, DW_OBJECT_MAX);
+    *ret = (struct dw_said_result){.status = find(x->in, x->s, &f, &got, &objects)};
+    dw_bus_answer_free(&got);
+    DW_POINT("intake.case-read");
+    if (ret->status == 200 && f.pending) {
+        ret->status = 503; /* nothing can be added before it is stored */
+    } else if (ret->status == 200) {
+        x->view = f.view;
+        x->roots = open_grants(&f.view, x->s);
+        make_command(x, command, text, idempotency_key);
+        if (x->roots && (!*text || seal_text(x, text)))
+            read_result(ret, send_command(x, &got), &got, &f.arena);
+        else
+            ret->status = 503;
+        sodium_free(x->roots);
+    }
+    dw_buf_free(&x->bytes);
+    dw_followed_free(&f);
+}
+
 void dw_intake_say(struct dw_intake *in, const char digits[DW_RECEIPT_DIGITS + 1],
                    const char *command, const char *text, const char *idempotency_key,
                    struct dw_said_result *ret)
 {
     struct saying x = {.in = in, .s = secrets_new()};
-    struct dw_followed f = {0};
-    struct dw_bus_answer got = {0};
     *ret = (struct dw_said_result){.status = 503};
-    dw_arena_init(&f.arena, INTAKE_ARENA_MAX);
-    dw_buf_init(&x.bytes, DW_OBJECT_MAX);
     struct dw_directory *dir = dw_directory_take(in->directory);
     if (x.s && open_receipt(in, dir, digits, x.s) == DW_OK)
-        ret->status = find(in, x.s, &f, &got);
-    dw_bus_answer_free(&got);
-    if (ret->status == 200 && f.pending) {
-        ret->status = 503; /* nothing can be added before it is stored */
-    } else if (ret->status == 200) {
-        x.view = f.view;
-        x.roots = open_grants(&f.view, x.s);
-        make_command(&x, command, text, idempotency_key);
-        if (x.roots && (!*text || seal_text(&x, text)))
-            read_result(ret, send_command(&x, &got), &got, &f.arena);
-        else
-            ret->status = 503;
-    }
-    sodium_free(x.roots);
-    dw_buf_free(&x.bytes);
+        ret->status = 409;
     dw_directory_give(in->directory, dir);
-    dw_followed_free(&f);
+    /* A transfer between reading and saying brings a new root key: it is sealed once more, under that. */
+    for (int tries = 0; ret->status == 409 && tries < SAY_TRIES; tries++)
+        say_to_the_case(&x, command, text, idempotency_key, ret);
     secrets_free(x.s);
 }
