@@ -165,7 +165,7 @@ static const struct setting settings[] = {
     S("store.uri", store.uri, "sqlite:state/case/cases.db",
       "sqlite:FILE, or mongodb://[USER@]HOST[,HOST...]/DATABASE?replicaSet=NAME"),
     N("store.busy_ms", store.busy_ms, "5000", 0, 60000, "SQLite: wait for a locked database"),
-    N("store.cache_mib", store.cache_mib, "256", 1, 65536, "SQLite: memory for pages"),
+    N("store.cache_mib", store.cache_mib, "768", 1, 65536, "SQLite: memory for pages"),
     S("store.password_file", store.password_file, "", "MongoDB: first line is the password of the user in store.uri; or credential:NAME"),
     N("store.select_ms", store.select_ms, "3000", 100, 60000,
       "MongoDB: until a server that takes writes is found, or a connection of the pool is free"),

@@ -29,7 +29,7 @@ enum {
     OPEN_DAYS = 60, /* then it is closed, and one in eight is not */
     ALONE = 200,
     ASKED = 300,
-    BATCHES = 60,
+    BATCHES = 300,
     PAGE = 50,
     MONTHS = 12,
     MEASURES = 12, /* of each value and kind in the counters of a month */
