@@ -12,7 +12,7 @@ set(SIM_SEEDS 10000)
 if(DW_SANITIZE)
   set(CRASH_POINTS 800)
   set(CRASH_STRIDE 3)
-  set(SIM_SEEDS 1000)
+  set(SIM_SEEDS 500)
 endif()
 dw_test(queue_crash crash dw_disk)
 target_compile_definitions(test_queue_crash PRIVATE CRASH_POINTS=${CRASH_POINTS}
