@@ -1,4 +1,5 @@
-/* services.h - what the case worker is asked, and what it answers.  Source: workers/domain/services.c
+/* services.h - what the case worker is asked, and what it answers.  Sources: services.c and pack.c in
+ * workers/domain
  *
  * A call's payload is: method, request document, further frames.  An answer's payload behind the
  * status is: on 200 a document and further frames, else the field and the text of the error.

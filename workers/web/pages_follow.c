@@ -176,7 +176,7 @@ static void show_message_form(struct page *p, const char *receipt, int status)
     page_hidden(p, "key", key);
     page_raw(p, "<div class=\"field\"><label for=\"text\">");
     page_say(p, "补充或回复", "Add something or answer");
-    page_raw(p, "</label><textarea id=\"text\" name=\"text\" rows=\"5\" maxlength=\"5000\" "
+    page_raw(p, "</label><textarea id=\"text\" name=\"text\" rows=\"5\" maxlength=\"10000\" "
                 "autocomplete=\"off\">\n");
     page_text(p, again ? page_value(p, "text") : "");
     page_raw(p, "</textarea></div>\n");
