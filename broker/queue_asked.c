@@ -62,7 +62,8 @@ void q_fetch(struct dw_queue *q, struct dw_queue_op *op)
     q_number(s, 2, op->now);
     op->status = 400;
     if (q_step(q, s) == SQLITE_ROW) {
-        bool whole = q_unpack(sqlite3_column_blob(s, 0), (size_t)sqlite3_column_bytes(s, 0), &op->frames);
+        struct dw_slice body = q_bytes(s, 0);
+        bool whole = q_unpack(body.data, body.len, &op->frames);
         op->status = whole ? 200 : 500;
         if (!whole)
             op->text = dw_strdup("the reply is damaged");

@@ -109,7 +109,7 @@ int q_step(struct dw_queue *q, sqlite3_stmt *s)
         q_io_failed(q, "checkpoint");
     if (rc == SQLITE_ROW || rc == SQLITE_DONE)
         return rc;
-    if ((rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_CORRUPT || rc == SQLITE_NOTADB)
+    if (rc == SQLITE_NOMEM || (rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_CORRUPT || rc == SQLITE_NOTADB)
         q_io_failed(q, sqlite3_sql(s));
     q->failed = true;
     q->full |= rc == SQLITE_FULL;
@@ -136,17 +136,36 @@ void q_number(sqlite3_stmt *s, int at, int64_t v)
     sqlite3_bind_int64(s, at, v);
 }
 
-void q_take(struct dw_queue *q, sqlite3_stmt *s, int column, void *out, size_t len)
+/* A field that is not there for want of memory is none that is empty: nobody may take it for damaged. */
+static void there_was_memory(sqlite3_stmt *s)
+{
+    if (sqlite3_errcode(sqlite3_db_handle(s)) != SQLITE_NOMEM)
+        return;
+    dw_log(DW_ERROR, "queue.memory", "no memory to read a row; ending, the next start recovers");
+    _exit(EXIT_IO);
+}
+
+struct dw_slice q_bytes(sqlite3_stmt *s, int column)
 {
     const void *bytes = sqlite3_column_blob(s, column);
-    if (!bytes || (size_t)sqlite3_column_bytes(s, column) != len)
+    if (!bytes)
+        there_was_memory(s);
+    return DW_SLICE(bytes, (size_t)sqlite3_column_bytes(s, column));
+}
+
+void q_take(struct dw_queue *q, sqlite3_stmt *s, int column, void *out, size_t len)
+{
+    struct dw_slice bytes = q_bytes(s, column);
+    if (!bytes.data || bytes.len != len)
         q_io_failed(q, "a field of the wrong length");
-    memcpy(out, bytes, len);
+    memcpy(out, bytes.data, len);
 }
 
 const char *q_text(sqlite3_stmt *s, int column)
 {
     const char *text = (const char *)sqlite3_column_text(s, column);
+    if (!text)
+        there_was_memory(s);
     return text ? text : "";
 }
 

@@ -304,7 +304,8 @@ static void log_dead(const char *why)
 
 static bool read_item(struct dw_queue *q, sqlite3_stmt *s, struct dw_queue_item *item)
 {
-    if (!q_unpack(sqlite3_column_blob(s, 5), (size_t)sqlite3_column_bytes(s, 5), &item->frames))
+    struct dw_slice body = q_bytes(s, 5);
+    if (!q_unpack(body.data, body.len, &item->frames))
         return false;
     q_take(q, s, 1, item->id, DW_ID_LEN);
     item->fence = (uint64_t)sqlite3_column_int64(s, 2) + !DW_BUG("same-fence");
@@ -394,8 +395,7 @@ static void do_read(struct dw_queue *q, struct dw_queue_op *op)
     q_number(s, 3, op->n);
     op->status = 404;
     if (q_step(q, s) == SQLITE_ROW) {
-        struct dw_slice bytes =
-            DW_SLICE(sqlite3_column_blob(s, 0), (size_t)sqlite3_column_bytes(s, 0));
+        struct dw_slice bytes = q_bytes(s, 0);
         op->frames = dw_frames_copy(&bytes, 1);
         op->status = 200;
     }

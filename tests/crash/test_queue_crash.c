@@ -14,6 +14,7 @@
 enum {
     /* CRASH_POINTS at least, at each CRASH_STRIDE-th call: tests/sim.cmake says how many. */
     BUG_POINTS = 500, /* after which a deliberate bug must have been found */
+    MEMORY_POINTS = 400, /* about, in opening and in the script each */
     STEPS = 40,       /* transactions of one script */
     IDS = 12,
     CALLS_MAX = 4000, /* of one script to the disk, but for reading */
@@ -502,12 +503,104 @@ TEST(a_full_disk_refuses_and_loses_nothing)
     sweep(SQLITE_FULL, true, false);
 }
 
-/* ---- files that are not right ---- */
+/* ---- memory that runs out ---- */
+
+/* SQLite's; ours ends the process, which is a crash like others (dw/bytes.h). */
+static struct {
+    sqlite3_mem_methods real;
+    struct calls *calls; /* NULL: nobody counts */
+} memory;
+
+static bool memory_is_out(void)
+{
+    struct calls *c = memory.calls;
+    if (!c)
+        return false;
+    c->count++;
+    if (c->count != c->fails_at && !(c->struck && c->to_the_end))
+        return false;
+    if (!c->struck)
+        c->hit = doing;
+    c->struck = true;
+    return true;
+}
+
+static void *take(int len)
+{
+    return memory_is_out() ? NULL : memory.real.xMalloc(len);
+}
+
+static void *resize(void *old, int len)
+{
+    return memory_is_out() ? NULL : memory.real.xRealloc(old, len);
+}
+
+static void watch_memory(void)
+{
+    bool watched = sqlite3_config(SQLITE_CONFIG_GETMALLOC, &memory.real) == SQLITE_OK;
+    sqlite3_mem_methods ours = memory.real;
+    ours.xMalloc = take;
+    ours.xRealloc = resize;
+    if (!watched || sqlite3_config(SQLITE_CONFIG_MALLOC, &ours) != SQLITE_OK)
+        abort(); /* SQLite was used before */
+}
+
+static void run_out_at(const struct run *ref, struct calls calls, struct outcomes *outcomes)
+{
+    struct run r = start(ref->seed);
+    memory.calls = &calls;
+    int code = ending_of(run_script, &r);
+    memory.calls = NULL;
+    const char *wrong = unpromised(&r, &calls, code);
+    outcomes->ended += code != 0;
+    outcomes->not_opened += !code && !r.opened;
+    outcomes->refused += r.refused >= 0;
+    outcomes->went_on += r.done == STEPS;
+    if (code)
+        disk_crash(DISK_KEEPS);
+    if (!wrong)
+        wrong = wrong_after(ref, &r);
+    if (wrong)
+        print_message("memory for the %ld-th time%s, code %d: %s (%s)\n", calls.fails_at,
+                      calls.to_the_end ? " and then" : "", code, wrong, r.err.text);
+    assert_null(wrong);
+    end(&r);
+}
 
 static void open_it(void *arg)
 {
     open_run(arg);
 }
+
+static long times_memory(void (*what)(void *arg))
+{
+    struct run r = start(7);
+    struct calls calls = {.fails_at = -1};
+    memory.calls = &calls;
+    assert_int_equal(ending_of(what, &r), 0);
+    memory.calls = NULL;
+    end(&r);
+    return calls.count;
+}
+
+TEST(memory_that_runs_out_loses_nothing)
+{
+    struct run ref = reference(7);
+    long opening = times_memory(open_it), all = times_memory(run_script);
+    for (int to_the_end = 0; to_the_end < 2; to_the_end++) {
+        struct outcomes o = {0};
+        for (long at = all + 1, stride; at >= 1; at -= stride) {
+            stride = 1 + (at > opening ? all - opening : opening) * CRASH_STRIDE / MEMORY_POINTS;
+            run_out_at(&ref, (struct calls){.fails_at = at, .to_the_end = to_the_end}, &o);
+        }
+        print_message("%ld times memory, %ld of them to open: ended %ld, refused %ld, not opened %ld, "
+                      "went on %ld\n", all, opening, o.ended, o.refused, o.not_opened, o.went_on);
+        assert_true(o.went_on > 0 && o.ended + o.refused > 0);
+    }
+    end_reference(&ref);
+}
+
+/* ---- files that are not right ---- */
 
 /* How many it holds, or -1 when it is refused with the file and what to do. */
 static long items_of_file(const void *bytes, size_t len)
@@ -615,11 +708,13 @@ int main(void)
         cmocka_unit_test(a_call_that_fails_ends_the_process_or_refuses),
         cmocka_unit_test(a_disk_that_fails_from_some_call_on_ends_the_process),
         cmocka_unit_test(a_full_disk_refuses_and_loses_nothing),
+        cmocka_unit_test(memory_that_runs_out_loses_nothing),
         cmocka_unit_test(a_file_cut_short_is_refused),
         cmocka_unit_test(garbage_of_any_length_is_refused),
         cmocka_unit_test(another_kind_of_file_and_a_newer_one_are_refused),
         cmocka_unit_test(a_flipped_bit_anywhere_is_survived),
     };
+    watch_memory();
     disk_install();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
