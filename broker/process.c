@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdarg.h>
@@ -313,6 +314,12 @@ bool dw_unix_address(const char *path, struct sockaddr_un *ret)
     if (*path == '@') /* systemd's notation of the abstract namespace */
         ret->sun_path[0] = 0;
     return true;
+}
+
+size_t dw_cores(void)
+{
+    cpu_set_t cores;
+    return sched_getaffinity(0, sizeof cores, &cores) == 0 ? (size_t)CPU_COUNT(&cores) : 1;
 }
 
 bool dw_make_folder(const char *path, int mode)

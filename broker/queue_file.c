@@ -109,7 +109,8 @@ int q_step(struct dw_queue *q, sqlite3_stmt *s)
         q_io_failed(q, "checkpoint");
     if (rc == SQLITE_ROW || rc == SQLITE_DONE)
         return rc;
-    if (rc == SQLITE_NOMEM || (rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_CORRUPT || rc == SQLITE_NOTADB)
+    if (rc == SQLITE_NOMEM || (rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_CORRUPT ||
+        rc == SQLITE_NOTADB)
         q_io_failed(q, sqlite3_sql(s));
     q->failed = true;
     q->full |= rc == SQLITE_FULL;

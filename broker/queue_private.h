@@ -130,7 +130,8 @@ void q_blob(sqlite3_stmt *s, int at, const void *data, size_t len);
 void q_number(sqlite3_stmt *s, int at, int64_t v);
 /* Of a row.  A field that is not as we wrote it: the file is damaged, which ends the process. */
 void q_take(struct dw_queue *q, sqlite3_stmt *s, int column, void *out, size_t len);
-struct dw_slice q_bytes(sqlite3_stmt *s, int column);
+/* The next two end the process as well when there is no memory for what they return. */
+struct dw_slice q_bytes(sqlite3_stmt *s, int column); /* until the next step */
 const char *q_text(sqlite3_stmt *s, int column); /* never NULL */
 
 bool q_disk_is_low(struct dw_queue *q);

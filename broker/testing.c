@@ -10,24 +10,29 @@
 #include <string.h>
 #include <unistd.h>
 
+/* A specification, and how often its name came by. */
+struct count {
+    char seen[128];
+    int passes;
+};
+
 /* "name:n" counts passes of the name; a file with other contents starts a new count. */
-static bool is_nth(const char *spec, const char *name, char *seen, size_t seen_len, int *passes)
+static bool is_nth(const char *spec, const char *name, struct count *c)
 {
     size_t len = strlen(name);
     if (strncmp(spec, name, len) != 0 || spec[len] != ':')
         return false;
-    if (strncmp(seen, spec, seen_len - 1) != 0) {
-        snprintf(seen, seen_len, "%s", spec);
-        *passes = 0;
+    if (strncmp(c->seen, spec, sizeof c->seen - 1) != 0) {
+        snprintf(c->seen, sizeof c->seen, "%s", spec);
+        c->passes = 0;
     }
-    return ++*passes == atoi(spec + len + 1);
+    return ++c->passes == atoi(spec + len + 1);
 }
 
 void dw_point(const char *name)
 {
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-    static char seen_env[128], seen_file[128], seen_stop[128];
-    static int passes_env, passes_file, passes_stop;
+    static struct count of_env, of_file, of_stop;
     const char *env = getenv("DENGWEN_KILL_AT"), *path = getenv("DENGWEN_KILL_FILE");
     const char *stop = getenv("DENGWEN_STOP_AT");
     bool now = false, stops = false;
@@ -35,9 +40,9 @@ void dw_point(const char *name)
         return;
     pthread_mutex_lock(&lock);
     if (env)
-        now = is_nth(env, name, seen_env, sizeof seen_env, &passes_env);
+        now = is_nth(env, name, &of_env);
     if (stop)
-        stops = is_nth(stop, name, seen_stop, sizeof seen_stop, &passes_stop);
+        stops = is_nth(stop, name, &of_stop);
     if (path) {
         char text[128] = "";
         int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -46,7 +51,7 @@ void dw_point(const char *name)
             close(fd);
             text[n > 0 ? n : 0] = 0;
             text[strcspn(text, "\n")] = 0;
-            now |= is_nth(text, name, seen_file, sizeof seen_file, &passes_file);
+            now |= is_nth(text, name, &of_file);
         }
     }
     pthread_mutex_unlock(&lock);

@@ -86,6 +86,9 @@ void dw_process_harden(void);
 struct sockaddr_un;
 bool dw_unix_address(const char *path, struct sockaddr_un *ret);
 
+/* Cores that this process may run on, at least one. */
+size_t dw_cores(void);
+
 /* Makes a folder 0700 (and its parents 0755) if missing; false with errno. */
 bool dw_make_folder(const char *path, int mode);
 /* Reads a whole file of at most max bytes; a secret file must not be readable by others.  Returns

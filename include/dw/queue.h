@@ -4,7 +4,7 @@
  * operations that have arrived, does them in one transaction, commits, and only then reports any of
  * them: what is reported as 200 is on disk.  There is no timer: while one commit runs, the next
  * batch gathers.  Checkpoints run on a thread and connection of their own.
- * An I/O or fsync error ends the process (exit 70): the next start recovers from the file.
+ * An I/O or fsync error, or want of memory, ends the process (exit 70): the next start recovers from the file.
  * Each waiting item and each key that is remembered has some 40 bytes of memory beside its row: where
  * that is (queue_index.c).  A body that is damaged makes its item a dead letter when it is claimed.
  *

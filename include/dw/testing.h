@@ -1,10 +1,10 @@
-/* testing.h - named steps at which a test may kill a process, and deliberate bugs that prove that a
+/* testing.h - named steps at which a test may kill or stop a process, and deliberate bugs that prove that a
  * check can fail.  Source: broker/testing.c
  *
  * Both are nothing at all unless the build defines DW_TEST_POINTS (test builds do, packages never).
  *   DENGWEN_KILL_AT=queue.committed:3   SIGKILL to itself the third time it comes by
- *   DENGWEN_STOP_AT=queue.committed:3   SIGSTOP, the same way
  *   DENGWEN_KILL_FILE=FILE              the same from a file that a running process looks at
+ *   DENGWEN_STOP_AT=queue.committed:3   SIGSTOP, the same way
  *   DENGWEN_BUG=ack-before-commit       behaves wrongly on purpose */
 #ifndef DW_TESTING_H
 #define DW_TESTING_H

@@ -13,9 +13,9 @@
 
 enum {
     /* CRASH_POINTS at least, at each CRASH_STRIDE-th call: tests/sim.cmake says how many. */
-    BUG_POINTS = 500, /* after which a deliberate bug must have been found */
+    BUG_POINTS = 500,    /* after which a deliberate bug must have been found */
     MEMORY_POINTS = 400, /* about, in opening and in the script each */
-    STEPS = 40,       /* transactions of one script */
+    STEPS = 40,          /* transactions of one script */
     IDS = 12,
     CALLS_MAX = 4000, /* of one script to the disk, but for reading */
     OPENING = 60,     /* so many of them make the file; other scripts need not try them again */
@@ -229,6 +229,7 @@ struct calls {
     long count, fails_at;
     bool to_the_end; /* every call from then on fails too */
     bool reads;      /* reading counts too */
+    bool memory;     /* it is SQLite's calls for memory that are counted and fail */
     int error;       /* 0: the power goes */
     enum disk_loss loss;
     bool struck, sync;
@@ -236,19 +237,26 @@ struct calls {
     uint8_t *syncs;         /* which of the calls were one, where that is asked */
 };
 
+/* Counts a call: is it one that fails? */
+static bool fails(struct calls *c)
+{
+    c->count++;
+    if (c->count != c->fails_at && !(c->struck && c->to_the_end))
+        return false;
+    if (!c->struck)
+        c->hit = doing;
+    return c->struck = true;
+}
+
 static int judge(void *arg, enum disk_call call, const char *path, int64_t offset, size_t len)
 {
     struct calls *c = arg;
     if (!c->reads && (call == DISK_READ || call == DISK_OPEN))
         return SQLITE_OK;
-    c->count++;
-    if (c->syncs && c->count < CALLS_MAX)
-        c->syncs[c->count] = call == DISK_SYNC;
-    if (c->count != c->fails_at && !(c->struck && c->to_the_end))
+    if (c->syncs && c->count + 1 < CALLS_MAX)
+        c->syncs[c->count + 1] = call == DISK_SYNC;
+    if (!fails(c))
         return SQLITE_OK;
-    if (!c->struck)
-        c->hit = doing;
-    c->struck = true;
     c->sync = call == DISK_SYNC;
     if (!c->error)
         disk_crash(c->loss);
@@ -429,6 +437,32 @@ TEST(a_disk_that_lies_is_found_out)
 
 /* ---- a call that fails ---- */
 
+/* SQLite's; ours ends the process, which is a crash like others (dw/bytes.h). */
+static struct {
+    sqlite3_mem_methods real;
+    struct calls *calls; /* NULL: nobody counts */
+} memory;
+
+static void *take(int len)
+{
+    return memory.calls && fails(memory.calls) ? NULL : memory.real.xMalloc(len);
+}
+
+static void *resize(void *old, int len)
+{
+    return memory.calls && fails(memory.calls) ? NULL : memory.real.xRealloc(old, len);
+}
+
+static void watch_memory(void)
+{
+    bool watched = sqlite3_config(SQLITE_CONFIG_GETMALLOC, &memory.real) == SQLITE_OK;
+    sqlite3_mem_methods ours = memory.real;
+    ours.xMalloc = take;
+    ours.xRealloc = resize;
+    if (!watched || sqlite3_config(SQLITE_CONFIG_MALLOC, &ours) != SQLITE_OK)
+        abort(); /* SQLite was used before */
+}
+
 struct outcomes {
     long ended, refused, not_opened, went_on;
 };
@@ -451,8 +485,12 @@ static const char *unpromised(const struct run *r, const struct calls *c, int co
 static void fail_at(const struct run *ref, struct calls calls, struct outcomes *outcomes)
 {
     struct run r = start(ref->seed);
-    disk_use_judge(judge, &calls);
+    if (calls.memory)
+        memory.calls = &calls;
+    else
+        disk_use_judge(judge, &calls);
     int code = ending_of(run_script, &r);
+    memory.calls = NULL;
     disk_use_judge(NULL, NULL);
     const char *wrong = unpromised(&r, &calls, code);
     outcomes->ended += code != 0;
@@ -464,7 +502,8 @@ static void fail_at(const struct run *ref, struct calls calls, struct outcomes *
     if (!wrong)
         wrong = wrong_after(ref, &r);
     if (wrong)
-        print_message("call %ld, error %d%s: %s (%s)\n", calls.fails_at, calls.error,
+        print_message("call %ld%s, error %d%s: %s (%s)\n", calls.fails_at,
+                      calls.memory ? " for memory" : "", calls.error,
                       calls.to_the_end ? ", to the end" : "", wrong, r.err.text);
     assert_null(wrong);
     end(&r);
@@ -505,68 +544,6 @@ TEST(a_full_disk_refuses_and_loses_nothing)
 
 /* ---- memory that runs out ---- */
 
-/* SQLite's; ours ends the process, which is a crash like others (dw/bytes.h). */
-static struct {
-    sqlite3_mem_methods real;
-    struct calls *calls; /* NULL: nobody counts */
-} memory;
-
-static bool memory_is_out(void)
-{
-    struct calls *c = memory.calls;
-    if (!c)
-        return false;
-    c->count++;
-    if (c->count != c->fails_at && !(c->struck && c->to_the_end))
-        return false;
-    if (!c->struck)
-        c->hit = doing;
-    c->struck = true;
-    return true;
-}
-
-static void *take(int len)
-{
-    return memory_is_out() ? NULL : memory.real.xMalloc(len);
-}
-
-static void *resize(void *old, int len)
-{
-    return memory_is_out() ? NULL : memory.real.xRealloc(old, len);
-}
-
-static void watch_memory(void)
-{
-    bool watched = sqlite3_config(SQLITE_CONFIG_GETMALLOC, &memory.real) == SQLITE_OK;
-    sqlite3_mem_methods ours = memory.real;
-    ours.xMalloc = take;
-    ours.xRealloc = resize;
-    if (!watched || sqlite3_config(SQLITE_CONFIG_MALLOC, &ours) != SQLITE_OK)
-        abort(); /* SQLite was used before */
-}
-
-static void run_out_at(const struct run *ref, struct calls calls, struct outcomes *outcomes)
-{
-    struct run r = start(ref->seed);
-    memory.calls = &calls;
-    int code = ending_of(run_script, &r);
-    memory.calls = NULL;
-    const char *wrong = unpromised(&r, &calls, code);
-    outcomes->ended += code != 0;
-    outcomes->not_opened += !code && !r.opened;
-    outcomes->refused += r.refused >= 0;
-    outcomes->went_on += r.done == STEPS;
-    if (code)
-        disk_crash(DISK_KEEPS);
-    if (!wrong)
-        wrong = wrong_after(ref, &r);
-    if (wrong)
-        print_message("memory for the %ld-th time%s, code %d: %s (%s)\n", calls.fails_at,
-                      calls.to_the_end ? " and then" : "", code, wrong, r.err.text);
-    assert_null(wrong);
-    end(&r);
-}
-
 static void open_it(void *arg)
 {
     open_run(arg);
@@ -591,7 +568,7 @@ TEST(memory_that_runs_out_loses_nothing)
         struct outcomes o = {0};
         for (long at = all + 1, stride; at >= 1; at -= stride) {
             stride = 1 + (at > opening ? all - opening : opening) * CRASH_STRIDE / MEMORY_POINTS;
-            run_out_at(&ref, (struct calls){.fails_at = at, .to_the_end = to_the_end}, &o);
+            fail_at(&ref, (struct calls){.fails_at = at, .to_the_end = to_the_end, .memory = true}, &o);
         }
         print_message("%ld times memory, %ld of them to open: ended %ld, refused %ld, not opened %ld, "
                       "went on %ld\n", all, opening, o.ended, o.refused, o.not_opened, o.went_on);

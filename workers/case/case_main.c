@@ -6,7 +6,6 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <zmq.h>
 
 enum { TURN_MS = 100, DUE_MAX = 64, BURST = 64, PING_MS = 1000, QUIET_MS = 100 };
@@ -130,13 +129,6 @@ static void connect_workers(struct casework *cw)
         }
     dw_broker_addresses_free(brokers, count);
     /* The workers keep using the secret when they reconnect: it stays until the process ends. */
-}
-
-/* Signatures take most of the time of a filing. */
-static size_t checkers(const struct dw_config *config)
-{
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    return config->cases.checks ? (size_t)config->cases.checks : cores > 0 ? (size_t)cores : 1;
 }
 
 /* ---- requests ---- */
@@ -341,7 +333,8 @@ int main(int argc, char **argv)
                                .routing = cw.domain.routing,
                                .cases_max = (size_t)cw.config->cases.fold_batch};
     connect_workers(&cw);
-    cw.checking = cw_aside_new(&cw, checkers(cw.config), cw_check);
+    cw.checking = cw_aside_new(
+        &cw, cw.config->cases.checks ? (size_t)cw.config->cases.checks : dw_cores(), cw_check);
     cw.fetching = cw_aside_new(&cw, 1, cw_fetch);
     if (!cw.checking || !cw.fetching)
         die(DW_EXIT_RETRY, "threads", "cannot be made");

@@ -2,7 +2,6 @@
 
 #include "dw/process.h"
 
-#include <sched.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
@@ -60,10 +59,7 @@ static enum dw_result load_data(struct dw_intake *in, struct dw_error *err)
  * out of the caches. */
 static int64_t stretches_at_once(const struct dw_config *config)
 {
-    cpu_set_t cores;
-    int64_t wanted = config->web.stretches;
-    if (wanted == 0)
-        wanted = sched_getaffinity(0, sizeof cores, &cores) == 0 ? CPU_COUNT(&cores) : 1;
+    int64_t wanted = config->web.stretches ? config->web.stretches : (int64_t)dw_cores();
     return wanted < STRETCHES_MAX ? wanted : STRETCHES_MAX;
 }
 
