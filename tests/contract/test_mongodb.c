@@ -4,7 +4,9 @@
 
 #include "mongo_private.h"
 
+#include <pthread.h>
 #include <sodium.h>
+#include <stdatomic.h>
 #include <unistd.h>
 
 struct fixture {
@@ -520,6 +522,68 @@ TEST(a_wait_for_the_majority_that_ends_too_early_is_looked_into)
     put_carefully(f, 1, 2);
 }
 
+/* ---- what somebody else does meanwhile ---- */
+
+struct neighbour {
+    const char *uri;
+    const struct dw_config *config;
+    atomic_bool stopping;
+    int64_t written;
+};
+
+/* Changes case 1 as soon as somebody else has, as the counting of another case worker does. */
+static void *change_beside(void *arg)
+{
+    struct neighbour *n = arg;
+    struct fixture f = {.config = *n->config};
+    struct dw_error err = {0};
+    int64_t last = 1;
+    assert_int_equal(dw_store_open(n->uri, n->config, &f.store, &err), DW_OK);
+    while (!n->stopping) {
+        int64_t version = version_of(&f, 1);
+        if (version == last)
+            continue;
+        enum dw_result outcome = put(&f, 1, (int)version + 1);
+        assert_true(outcome == DW_OK || outcome == DW_CONFLICT);
+        n->written += outcome == DW_OK;
+        last = version + (outcome == DW_OK);
+    }
+    dw_store_close(f.store);
+    return NULL;
+}
+
+TEST(what_was_done_is_no_conflict_though_it_was_changed_before_we_looked)
+{
+    enum { ROUNDS = 100, STALE = 8 };
+    struct fixture *f = *state;
+    struct neighbour neighbour = {.uri = f->uri, .config = &f->config};
+    pthread_t thread;
+    int64_t done = 0, doubtful = 0;
+    assert_int_equal(put(f, 1, 1), DW_OK);
+    assert_int_equal(pthread_create(&thread, NULL, change_beside, &neighbour), 0);
+    for (int i = 0; i < ROUNDS; i++) {
+        struct made *made[STALE + 1];
+        struct dw_store_step *steps[STALE + 1];
+        for (int k = 0; k < STALE; k++) /* these send the driver looking, one after the other */
+            made[k] = make(2 + k, 7);
+        made[STALE] = make(1, (int)version_of(f, 1) + 1);
+        for (int k = 0; k <= STALE; k++)
+            steps[k] = &made[k]->step;
+        dw_store_apply(f->store, steps, STALE + 1);
+        done += steps[STALE]->outcome == DW_OK;
+        doubtful += steps[STALE]->outcome == DW_UNCERTAIN;
+        for (int k = 0; k <= STALE; k++) {
+            assert_true(k == STALE || steps[k]->outcome == DW_CONFLICT);
+            free_made(made[k]);
+        }
+    }
+    neighbour.stopping = true;
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    int64_t by_us = version_of(f, 1) - 1 - neighbour.written;
+    assert_in_range(by_us, done, done + doubtful);
+    assert_true(by_us > 0);
+}
+
 static bson_t *a_document_of(uint32_t size)
 {
     bson_t *big = bson_new();
@@ -831,6 +895,8 @@ RUN(cmocka_unit_test_setup_teardown(every_query_is_answered_by_an_index_in_its_o
     cmocka_unit_test_setup_teardown(a_server_that_steps_down_did_nothing, setup, teardown),
     cmocka_unit_test_setup_teardown(a_wait_for_the_majority_that_ends_too_early_is_looked_into, setup,
                                     teardown),
+    cmocka_unit_test_setup_teardown(what_was_done_is_no_conflict_though_it_was_changed_before_we_looked,
+                                    setup, teardown),
     cmocka_unit_test_setup_teardown(a_document_that_is_too_large_is_refused_for_good_and_alone, setup,
                                     teardown),
     cmocka_unit_test_setup_teardown(a_batch_of_several_messages_is_not_done_because_the_first_is, setup,

@@ -215,8 +215,9 @@ static bool case_document(const struct dw_store_step *step, const uint8_t write[
 /* What a majority has.  ABSENT: no such document; UNKNOWN: it cannot be read just now. */
 enum there { SAME, OTHER, ABSENT, UNKNOWN };
 
+/* `version`, unless NULL, gets that of the document. */
 static enum there compare(const struct bulk *b, const bson_t *filter, const char *field,
-                          struct dw_slice expected)
+                          struct dw_slice expected, int64_t *version)
 {
     const bson_t *doc;
     bson_error_t error;
@@ -233,6 +234,8 @@ static enum there compare(const struct bulk *b, const bson_t *filter, const char
             bson_iter_binary(&at, &subtype, &len, &bytes);
         bool same = len == expected.len && (!len || memcmp(bytes, expected.data, len) == 0);
         there = same ? SAME : OTHER;
+        if (version && bson_iter_init_find(&at, doc, "v"))
+            *version = bson_iter_as_int64(&at);
     } else if (mongoc_cursor_error(cursor, &error)) {
         there = UNKNOWN;
     }
@@ -241,11 +244,11 @@ static enum there compare(const struct bulk *b, const bson_t *filter, const char
 }
 
 static enum there compare_id(const struct bulk *b, const uint8_t *key, size_t key_len,
-                             const char *field, struct dw_slice expected)
+                             const char *field, struct dw_slice expected, int64_t *version)
 {
     bson_t filter = BSON_INITIALIZER;
     BSON_APPEND_BINARY(&filter, "_id", BSON_SUBTYPE_BINARY, key, (uint32_t)key_len);
-    enum there there = compare(b, &filter, field, expected);
+    enum there there = compare(b, &filter, field, expected, version);
     bson_destroy(&filter);
     return there;
 }
@@ -334,7 +337,7 @@ static void put_objects(struct applying *a)
         const struct dw_store_object *o = &a->steps[s->step]->objects[s->item];
         if (s->duplicate) {
             mongo_object_key(key, o->id, o->part);
-            enum there there = compare_id(&b, key, sizeof key, "bytes", o->bytes);
+            enum there there = compare_id(&b, key, sizeof key, "bytes", o->bytes, NULL);
             s->result = there == SAME ? DW_OK : there == OTHER ? DW_INVALID : DW_RETRY;
         }
         give_early(a, s->step, s->result);
@@ -361,7 +364,7 @@ static void put_receipts(struct applying *a)
         const struct dw_store_step *step = a->steps[s->step];
         if (s->duplicate) {
             enum there there =
-                compare_id(&b, step->handle, 16, "case", DW_SLICE(step->case_id, 16));
+                compare_id(&b, step->handle, 16, "case", DW_SLICE(step->case_id, 16), NULL);
             s->result = there == SAME ? DW_OK : there == OTHER ? DW_INVALID : DW_RETRY;
         }
         give_early(a, s->step, s->result);
@@ -388,7 +391,7 @@ static void put_references(struct applying *a)
         struct dw_store_step *step = a->steps[s->step];
         if (s->duplicate) {
             bson_t *filter = BCON_NEW("_id", BCON_UTF8(step->reference));
-            enum there there = compare(&b, filter, "case", DW_SLICE(step->case_id, 16));
+            enum there there = compare(&b, filter, "case", DW_SLICE(step->case_id, 16), NULL);
             bson_destroy(filter);
             step->taken = there == OTHER;
             s->result = there == SAME ? DW_OK : there == OTHER ? DW_CONFLICT : DW_RETRY;
@@ -414,11 +417,11 @@ static void insert_twice(struct applying *a, size_t i, mongoc_collection_t *c,
 }
 #endif
 
-/* Whose write does the document have? */
+/* Whose write does the document have?  `version` is what it has come to. */
 static enum there whose_write(const struct bulk *b, const struct dw_store_step *step,
-                              const uint8_t write[WRITE_ID])
+                              const uint8_t write[WRITE_ID], int64_t *version)
 {
-    return compare_id(b, step->case_id, 16, "w", DW_SLICE(write, WRITE_ID));
+    return compare_id(b, step->case_id, 16, "w", DW_SLICE(write, WRITE_ID), version);
 }
 
 static void put_new_cases(struct applying *a, uint8_t (*writes)[WRITE_ID])
@@ -438,7 +441,7 @@ static void put_new_cases(struct applying *a, uint8_t (*writes)[WRITE_ID])
         struct slot *s = &b.slots[i];
         struct dw_store_step *step = a->steps[s->step];
         if (s->duplicate || s->result == DW_UNCERTAIN) {
-            enum there there = whose_write(&b, step, writes[s->step]);
+            enum there there = whose_write(&b, step, writes[s->step], NULL);
             step->existed = there == OTHER;
             if (there == SAME || there == OTHER)
                 s->result = DW_OK;
@@ -453,6 +456,21 @@ static void put_new_cases(struct applying *a, uint8_t (*writes)[WRITE_ID])
             give(a, s->step, s->result);
     }
     bulk_end(&b);
+}
+
+/* `answered`: OK when it was carried out, or found another version; UNCERTAIN when no answer came. */
+static enum dw_result was_replaced(const struct bulk *b, const struct dw_store_step *step,
+                                   const uint8_t write[WRITE_ID], enum dw_result answered)
+{
+    int64_t version = 0;
+    enum there there = whose_write(b, step, write, &version);
+    if (there == SAME)
+        return DW_OK;
+    if (there == UNKNOWN || version > step->version) /* ours, and then changed?  The case itself tells */
+        return DW_UNCERTAIN;
+    if (version == step->version) /* somebody else's, in our place */
+        return DW_CONFLICT;
+    return answered == DW_OK ? DW_CONFLICT : DW_UNCERTAIN;
 }
 
 static void put_changed_cases(struct applying *a, uint8_t (*writes)[WRITE_ID])
@@ -475,16 +493,8 @@ static void put_changed_cases(struct applying *a, uint8_t (*writes)[WRITE_ID])
     bool all = b.matched == (int64_t)b.count;
     for (size_t i = 0; i < b.count; i++) {
         struct slot *s = &b.slots[i];
-        const struct dw_store_step *step = a->steps[s->step];
-        if (s->result == DW_UNCERTAIN || (s->result == DW_OK && !all)) {
-            enum there there = whose_write(&b, step, writes[s->step]);
-            if (there == SAME)
-                s->result = DW_OK;
-            else if (there == UNKNOWN)
-                s->result = DW_UNCERTAIN;
-            else if (s->result == DW_OK)
-                s->result = DW_CONFLICT;
-        }
+        if (s->result == DW_UNCERTAIN || (s->result == DW_OK && !all))
+            s->result = was_replaced(&b, a->steps[s->step], writes[s->step], s->result);
         if (s->result != DW_OK)
             give(a, s->step, s->result);
     }
