@@ -9,6 +9,7 @@ dw_test(services unit dw_case)
 dw_test(template unit dw_domain)
 dw_test(casework unit dw_store dw_case dw_wire fault_store PkgConfig::libzmq PkgConfig::libsodium)
 target_sources(test_casework PRIVATE ${CMAKE_SOURCE_DIR}/workers/case/casework.c
+                                     ${CMAKE_SOURCE_DIR}/workers/case/service_notify.c
                                      ${CMAKE_SOURCE_DIR}/workers/case/aside.c)
 target_include_directories(test_casework PRIVATE ${CMAKE_SOURCE_DIR}/workers/case)
 dw_test(sessions unit dw_http dw_case PkgConfig::libsodium)

@@ -288,7 +288,8 @@ bool dw_case_tick(const struct dw_domain *domain, struct dw_case *c, dw_time now
 /* ---- notices ---- */
 
 /* The first notice that may be claimed now; NULL for none. Claiming records the attempts before
- * anything is sent. */
+ * anything is sent.  The fence is drawn: who does not know whether the claim was written finds it, or
+ * somebody else's. */
 struct dw_notice *dw_case_claim_notice(const struct dw_domain *domain, struct dw_case *c,
                                        dw_time now, int64_t lease_ms, struct dw_arena *arena);
 struct dw_report {
@@ -301,10 +302,11 @@ struct dw_report {
     int64_t again_ms; /* wait before the next attempt */
 };
 extern const struct dw_layout dw_report_layout;
-/* DW_OK, or DW_CONFLICT for a claim that is not held any more. */
+/* DW_OK, with `already` for what was reported before and changes nothing; or DW_CONFLICT for a claim that
+ * is not held any more. */
 enum dw_result dw_case_report_notice(const struct dw_domain *domain, struct dw_case *c,
                                      const struct dw_report *report, dw_time now,
-                                     struct dw_arena *arena);
+                                     struct dw_arena *arena, bool *already);
 
 /* ---- checking ---- */
 

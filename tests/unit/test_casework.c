@@ -1,6 +1,6 @@
 /* What the case worker tells those who wait when a batch of them could not be committed, what it leaves
  * out of an answer, and what becomes of requests that it puts aside. */
-#include "unit.h"
+#include "case_data.h"
 
 #include "casework.h"
 #include "fault_store.h"
@@ -11,7 +11,7 @@
 struct fixture {
     struct dw_config config;
     struct casework cw;
-    dw_metric metrics[4];
+    dw_metric metrics[5];
 };
 
 /* Names of those who wrote what is shown: nobody is asked here. */
@@ -36,6 +36,7 @@ static int setup(void **state)
     f->cw.m_commits = &f->metrics[1];
     f->cw.m_conflicts = &f->metrics[2];
     f->cw.m_refused = &f->metrics[3];
+    f->cw.m_claims = &f->metrics[4];
     assert_int_equal(dw_store_open("sqlite::memory:", &f->config, &f->cw.store, &err), DW_OK);
     *state = f;
     return 0;
@@ -106,6 +107,140 @@ TEST(a_change_is_not_done_when_the_batch_never_came_to_the_store)
     assert_int_equal(told, DW_RETRY);
     f->cw.store = fault_store_unwrap(f->cw.store);
     assert_false(is_stored(f));
+}
+
+/* ---- doubt ---- */
+
+static int tries;
+static bool found_it;
+
+/* As a handler does: what it has done already it finds. */
+static void handle_a_change(struct casework *cw, struct pending *p, const struct dw_slice *body, size_t count)
+{
+    DW_AUTO_BUF doc = {0};
+    struct dw_store_case found;
+    dw_buf_init(&doc, 1000);
+    tries++;
+    p->tries_again = true;
+    enum dw_result result = dw_store_record(cw->store, "things", "one", &doc, &found);
+    found_it = result == DW_OK;
+    if (result == DW_OK)
+        cw_done(p, 1, "x", true);
+    else if (result != DW_NOT_FOUND)
+        cw_refuse_result(p, result);
+    else if (cw_put_record(p, "things", "one", 0, &dw_done_layout, &(struct dw_done){1, "x", false}))
+        p->status = 200;
+    told = p->status == 200 ? DW_OK : dw_result_of_status(p->status);
+}
+
+static void ask_carefully(struct fixture *f)
+{
+    static const struct cw_method method = {"change", handle_a_change};
+    static struct dw_slice nothing[2];
+    struct pending *p = cw_pending_new(&f->cw, NULL, NULL);
+    tries = 0;
+    found_it = false;
+    p->method = &method;
+    p->request.body = nothing;
+    p->request.body_count = 2;
+    method.handle(&f->cw, p, NULL, 0);
+    cw_finish(&f->cw, p);
+    cw_flush(&f->cw);
+}
+
+TEST(what_may_have_happened_is_looked_for)
+{
+    struct fixture *f = *state;
+    f->cw.store = fault_store(f->cw.store, FAULT_AFTER, 1);
+    ask_carefully(f);
+    assert_true(fault_store_struck(f->cw.store));
+    assert_int_equal(tries, 2);
+    assert_true(found_it);
+    assert_int_equal(told, DW_OK);
+    f->cw.store = fault_store_unwrap(f->cw.store);
+    assert_true(is_stored(f));
+}
+
+TEST(what_cannot_be_looked_for_stays_in_doubt)
+{
+    struct fixture *f = *state;
+    struct dw_store *with_doubt = fault_store(f->cw.store, FAULT_AFTER, 1);
+    f->cw.store = fault_store(with_doubt, FAULT_READ, 2); /* the first look, before anything is written, works */
+    ask_carefully(f);
+    assert_int_equal(tries, 2);
+    assert_int_equal(told, DW_UNCERTAIN); /* not: nothing happened */
+    assert_ptr_equal(fault_store_unwrap(f->cw.store), with_doubt);
+    f->cw.store = fault_store_unwrap(with_doubt);
+    assert_true(is_stored(f));
+}
+
+/* ---- claims ---- */
+
+/* A case whose reporter is to be told now, in the store. */
+static void put_a_case_with_a_notice(struct fixture *f, struct world *w)
+{
+    static uint8_t bytes[100];
+    world_register(w, true, true);
+    struct dw_object_ref contact = {.type = DW_OBJECT_CONTACT, .epoch = 1, .size = sizeof bytes, .id = {9}};
+    struct dw_root_ref roots[] = {w->c.roots[0], {.kind = DW_ROOT_C, .epoch = 1, .commitment = {1}}};
+    struct dw_grant grant = {.kind = DW_ROOT_C, .epoch = 1, .to = DW_TO_NOTIFIER, .id = "", .box = {4}};
+    w->c.events[0].objects = &contact;
+    w->c.events[0].objects_count = 1;
+    w->c.roots = roots;
+    w->c.roots_count = DW_COUNT(roots);
+    w->c.grants = &grant;
+    w->c.grants_count = 1;
+    struct dw_store_object object = {.bytes = DW_SLICE(bytes, sizeof bytes)};
+    memcpy(object.id, contact.id, sizeof contact.id);
+    DW_AUTO_BUF doc = {0};
+    dw_buf_init(&doc, DW_DOC_MAX);
+    dw_case_encode(&w->c, &w->arena, &doc);
+    struct dw_store_step step = {.with_case = true, .version = w->c.version, .ix = &w->c.ix,
+                                 .doc = dw_buf_slice(&doc), .objects = &object, .objects_count = 1};
+    struct dw_store_step *steps[] = {&step};
+    memcpy(step.case_id, w->c.id, sizeof step.case_id);
+    dw_store_apply(f->cw.store, steps, 1);
+    assert_int_equal(step.outcome, DW_OK);
+}
+
+/* How many are handed out. */
+static int64_t claim(struct fixture *f)
+{
+    struct dw_ask_claim ask = {10};
+    int64_t before = f->metrics[4];
+    DW_AUTO_BUF doc = {0};
+    dw_buf_init(&doc, 1000);
+    dw_encode(&dw_ask_claim_layout, &ask, &doc);
+    struct dw_slice body = dw_buf_slice(&doc);
+    struct pending *p = cw_pending_new(&f->cw, NULL, NULL);
+    p->method = &cw_notify_methods[0];
+    p->method->handle(&f->cw, p, &body, 1);
+    cw_finish(&f->cw, p);
+    cw_flush(&f->cw);
+    return f->metrics[4] - before;
+}
+
+static int64_t claim_with(struct fixture *f, enum fault fault, int n)
+{
+    f->cw.store = fault_store(f->cw.store, fault, n);
+    int64_t claimed = claim(f);
+    assert_true(fault_store_struck(f->cw.store));
+    f->cw.store = fault_store_unwrap(f->cw.store);
+    return claimed;
+}
+
+TEST(a_notice_is_handed_out_when_its_claim_is_in_the_store)
+{
+    struct fixture *f = *state;
+    void *world;
+    world_setup(&world);
+    struct world *w = world;
+    f->cw.domain = w->domain;
+    put_a_case_with_a_notice(f, w);
+    assert_int_equal(claim_with(f, FAULT_BEFORE, 1), 0);
+    assert_int_equal(claim_with(f, FAULT_AFTER, 1), 1); /* nobody said so, but it is there */
+    assert_int_equal(claim(f), 0);                      /* so nobody else has it */
+    world_teardown(&world);
 }
 
 /* ---- what is too much for an answer ---- */
@@ -209,9 +344,11 @@ TEST(what_is_aside_when_it_ends_is_let_go_unanswered)
     assert_null(f->cw.batch);
 }
 
+#undef T
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 RUN(T(a_change_is_done_when_the_store_says_so),
     T(a_change_is_not_done_when_the_batch_never_came_to_the_store),
-    T(the_report_and_what_is_newest_have_room),
+    T(what_may_have_happened_is_looked_for), T(what_cannot_be_looked_for_stays_in_doubt),
+    T(a_notice_is_handed_out_when_its_claim_is_in_the_store), T(the_report_and_what_is_newest_have_room),
     T(what_is_put_aside_comes_back_once_and_done),
     T(what_is_aside_when_it_ends_is_let_go_unanswered))

@@ -19,7 +19,16 @@ static enum dw_result tell(struct world *w, const struct dw_notice *n, const cha
                            bool accepted, bool final)
 {
     struct dw_report r = report_of(w, n, channel, accepted, final);
-    return dw_case_report_notice(&w->domain, &w->c, &r, w->now, &w->arena);
+    bool already;
+    enum dw_result result = dw_case_report_notice(&w->domain, &w->c, &r, w->now, &w->arena, &already);
+    assert_false(already);
+    return result;
+}
+
+static uint64_t always_seven(void *arg)
+{
+    (void)arg;
+    return 7;
 }
 
 TEST(a_notice_to_a_real_name_leaves_at_once_and_to_an_anonymous_one_after_a_random_delay)
@@ -88,15 +97,70 @@ TEST(a_claim_that_nobody_answers_runs_out_and_is_made_again_with_another_fence)
     world_register(w, true, true);
     struct dw_notice *n = claim(w);
     struct dw_report late = report_of(w, n, "sms", true, false);
+    bool already;
     assert_null(claim(w));
     w->now += 120000;
     n = claim(w);
     assert_non_null(n);
-    assert_int_equal(n->fence, 2);
-    assert_int_equal(dw_case_report_notice(&w->domain, &w->c, &late, w->now, &w->arena),
+    assert_int_not_equal(n->fence, late.fence);
+    assert_int_equal(dw_case_report_notice(&w->domain, &w->c, &late, w->now, &w->arena, &already),
                      DW_CONFLICT);
     assert_int_equal(tell(w, n, "sms", true, false), DW_OK);
-    assert_int_equal(tell(w, n, "sms", true, false), DW_CONFLICT); /* twice */
+}
+
+TEST(a_fence_is_another_whatever_is_drawn)
+{
+    struct world *w = *state;
+    world_register(w, true, true);
+    w->domain.random = always_seven;
+    int32_t first = claim(w)->fence;
+    w->now += 120000;
+    assert_int_not_equal(claim(w)->fence, first);
+}
+
+/* Who is not answered reports again. */
+TEST(a_report_that_comes_twice_is_taken_once)
+{
+    struct world *w = *state;
+    world_register(w, true, true);
+    w->c.notices[0].email = true;
+    struct dw_notice *n = claim(w);
+    struct dw_report failed = report_of(w, n, "sms", false, false), sent = report_of(w, n, "email", true, true);
+    bool already;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(dw_case_report_notice(&w->domain, &w->c, &failed, w->now, &w->arena, &already), DW_OK);
+        assert_int_equal(already, i > 0);
+    }
+    assert_string_equal(w->c.notices[0].state, "claimed"); /* e-mail is still out */
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(dw_case_report_notice(&w->domain, &w->c, &sent, w->now, &w->arena, &already), DW_OK);
+        assert_int_equal(already, i > 0);
+    }
+    assert_string_equal(w->c.notices[0].state, "waiting");
+    int64_t version = w->c.version;
+    w->now += 60000;
+    failed = report_of(w, claim(w), "sms", true, false);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(dw_case_report_notice(&w->domain, &w->c, &failed, w->now, &w->arena, &already), DW_OK);
+    assert_string_equal(w->c.notices[0].state, "sent");
+    assert_int_equal(w->c.version, version + 2);
+}
+
+/* Only so many attempts are on record. */
+TEST(a_notice_that_was_claimed_very_often_still_ends)
+{
+    struct world *w = *state;
+    world_register(w, true, true);
+    for (int i = 0; i < DW_CASE_ATTEMPTS_MAX; i++) {
+        assert_int_equal(tell(w, claim(w), "sms", false, false), DW_OK);
+        w->now += 60000;
+    }
+    struct dw_notice *n = claim(w);
+    assert_int_equal(n->attempts_count, DW_CASE_ATTEMPTS_MAX);
+    assert_int_equal(tell(w, n, "sms", true, false), DW_OK);
+    assert_null(claim(w));
+    w->now += 86400000;
+    assert_null(claim(w));
 }
 
 TEST(a_notice_that_is_given_up_is_on_record_as_failed)
@@ -114,8 +178,9 @@ TEST(what_a_provider_will_never_take_is_on_record_as_refused)
     struct world *w = *state;
     world_register(w, true, true);
     struct dw_report r = report_of(w, claim(w), "sms", false, true);
+    bool already;
     r.refused = true;
-    assert_int_equal(dw_case_report_notice(&w->domain, &w->c, &r, w->now, &w->arena), DW_OK);
+    assert_int_equal(dw_case_report_notice(&w->domain, &w->c, &r, w->now, &w->arena, &already), DW_OK);
     assert_string_equal(w->c.notices[0].attempts[0].outcome, "refused");
 }
 
@@ -154,6 +219,8 @@ RUN(T(a_notice_to_a_real_name_leaves_at_once_and_to_an_anonymous_one_after_a_ran
     T(an_accepted_notice_is_sent_and_ends_the_duty_to_tell),
     T(a_failed_notice_waits_and_is_tried_again),
     T(a_claim_that_nobody_answers_runs_out_and_is_made_again_with_another_fence),
+    T(a_fence_is_another_whatever_is_drawn), T(a_report_that_comes_twice_is_taken_once),
+    T(a_notice_that_was_claimed_very_often_still_ends),
     T(a_notice_that_is_given_up_is_on_record_as_failed),
     T(what_a_provider_will_never_take_is_on_record_as_refused),
     T(two_channels_are_reported_apart_and_only_the_open_one_is_tried_again),

@@ -21,10 +21,14 @@ void cw_refuse(struct pending *p, int status, const char *field, const char *tex
 
 void cw_refuse_result(struct pending *p, enum dw_result result)
 {
-    cw_refuse(p, dw_result_status(result), "",
-              result == DW_NOT_FOUND ? "not found"
-              : result == DW_RETRY   ? "the store is away; try again"
-                                     : dw_result_name(result));
+    static const char *const words[] = {
+        [DW_NOT_FOUND] = "not found",
+        [DW_RETRY] = "the store is away; try again",
+        [DW_UNCERTAIN] = "it may or may not have happened: look, then try again",
+    };
+    if (result == DW_RETRY && p->in_doubt)
+        result = DW_UNCERTAIN;
+    cw_refuse(p, dw_result_status(result), "", words[result] ? words[result] : dw_result_name(result));
 }
 
 void cw_answer(struct pending *p, const struct dw_layout *layout, const void *in)
@@ -320,29 +324,12 @@ static void settle_usually(struct casework *cw, struct pending *p, enum dw_resul
 {
     if (outcome == DW_OK)
         return;
-    if (outcome == DW_CONFLICT)
-        (*cw->m_conflicts)++;
-    cw_refuse(p, dw_result_status(outcome), outcome == DW_CONFLICT ? "version" : "",
-              outcome == DW_CONFLICT    ? "the case has changed: read it again"
-              : outcome == DW_UNCERTAIN ? "it may or may not have happened: look, then try again"
-                                        : "the store is away; try again");
-}
-
-/* It may have happened: the step id in the events tells. */
-static enum dw_result look_for_step(struct casework *cw, struct pending *p)
-{
-    struct change *change = &p->changes[0];
-    struct dw_case now;
-    if (!change->step.with_case)
-        return DW_UNCERTAIN;
-    const uint8_t *step = change->c.events[change->c.events_count - 1].step;
-    enum dw_result result = cw_load(cw, p, change->c.id, &now);
-    if (result != DW_OK)
-        return result == DW_NOT_FOUND ? DW_RETRY : DW_UNCERTAIN;
-    for (size_t i = 0; i < now.events_count; i++)
-        if (memcmp(now.events[i].step, step, 16) == 0)
-            return DW_OK;
-    return DW_RETRY;
+    if (outcome != DW_CONFLICT) {
+        cw_refuse_result(p, outcome);
+        return;
+    }
+    (*cw->m_conflicts)++;
+    cw_refuse(p, dw_result_status(outcome), "version", "the case has changed: read it again");
 }
 
 static void finish_one(struct casework *cw, struct pending *p, enum dw_result audited)
@@ -351,9 +338,8 @@ static void finish_one(struct casework *cw, struct pending *p, enum dw_result au
     p->next = NULL;
     if (audited != DW_OK && p->audit.verb)
         outcome = audited == DW_UNCERTAIN ? DW_UNCERTAIN : DW_RETRY;
-    if (outcome == DW_UNCERTAIN && p->changes_count && !p->settle)
-        outcome = look_for_step(cw, p);
-    if (outcome == DW_CONFLICT && p->tries_again && p->tries < CW_TRIES_MAX) {
+    p->in_doubt |= outcome == DW_UNCERTAIN;
+    if ((outcome == DW_CONFLICT || outcome == DW_UNCERTAIN) && p->tries_again && p->tries < CW_TRIES_MAX) {
         cw_again(cw, p);
         return;
     }

@@ -62,7 +62,9 @@ struct pending {
     /* After the commit, for outcomes other than OK of the first change; NULL: the usual answers. */
     void (*settle)(struct casework *cw, struct pending *p);
     int tries;
-    bool tries_again; /* on CONFLICT: it may be no conflict of people, but a clock or a counter */
+    bool tries_again; /* on CONFLICT: it may be no conflict of people, but a clock or a counter; and on
+                       * UNCERTAIN: the handler finds in the case what it has done already */
+    bool in_doubt;    /* an earlier try may have happened */
     struct filing_job *job; /* of a filing */
 };
 

@@ -43,27 +43,45 @@ static bool fill(const struct dw_case *c, const struct dw_notice *n, struct dw_c
     return contact && grant && root;
 }
 
+static const struct dw_notice *notice_of(const struct dw_case *c, const uint8_t id[16])
+{
+    for (size_t i = 0; i < c->notices_count; i++)
+        if (memcmp(c->notices[i].id, id, 16) == 0)
+            return &c->notices[i];
+    return NULL;
+}
+
+/* The case with the claim of this change in it, or NULL when it is not in the store, or cannot be looked
+ * for just now: then it runs out. */
+static const struct dw_case *with_claim(struct casework *cw, struct pending *p, const struct change *change,
+                                        struct dw_case *looked_at)
+{
+    const struct dw_notice *mine = notice_of(&change->c, change->notice), *there;
+    if (change->step.outcome == DW_OK)
+        return &change->c;
+    if (change->step.outcome != DW_UNCERTAIN || cw_load(cw, p, change->c.id, looked_at) != DW_OK)
+        return NULL;
+    there = notice_of(looked_at, change->notice);
+    return there && strcmp(there->state, "claimed") == 0 && there->fence == mine->fence ? looked_at : NULL;
+}
+
 /* Only what was committed is handed out: the attempt is on record before anything leaves. */
 static void settle_claim(struct casework *cw, struct pending *p)
 {
     struct dw_claim_view view = {.items = NULL};
     view.items = dw_arena_alloc(&p->arena, (p->changes_count + 1) * sizeof *view.items);
     for (size_t i = 0; i < p->changes_count; i++) {
-        const struct dw_case *c = &p->changes[i].c;
-        if (p->changes[i].step.outcome != DW_OK)
-            continue; /* uncertain ones come back when their claim has run out */
-        for (size_t j = 0; j < c->notices_count; j++) {
-            const struct dw_notice *n = &c->notices[j];
-            DW_AUTO_BUF bytes = {0};
-            dw_buf_init(&bytes, DW_OBJECT_MAX);
-            if (memcmp(n->id, p->changes[i].notice, sizeof n->id) != 0 ||
-                !fill(c, n, &view.items[view.items_count]))
-                continue;
-            dw_store_object(cw->store, view.items[view.items_count].contact.id, 0, &bytes);
-            dw_pack_put(&p->pack, dw_buf_slice(&bytes));
-            view.items_count++;
-            (*cw->m_claims)++;
-        }
+        struct dw_case looked_at;
+        struct dw_claimed *item = &view.items[view.items_count];
+        const struct dw_case *c = with_claim(cw, p, &p->changes[i], &looked_at);
+        DW_AUTO_BUF bytes = {0};
+        dw_buf_init(&bytes, DW_OBJECT_MAX);
+        if (!c || !fill(c, notice_of(c, p->changes[i].notice), item))
+            continue;
+        dw_store_object(cw->store, item->contact.id, 0, &bytes);
+        dw_pack_put(&p->pack, dw_buf_slice(&bytes));
+        view.items_count++;
+        (*cw->m_claims)++;
     }
     cw_answer(p, &dw_claim_view_layout, &view);
     p->settle = NULL;
@@ -111,19 +129,21 @@ static void handle_report(struct casework *cw, struct pending *p, const struct d
 {
     struct dw_report report;
     struct dw_case c;
+    bool already = false;
     p->tries_again = true;
     if (!cw_decode(p, body, count, 0, &dw_report_layout, &report))
         return;
     enum dw_result result = cw_load(cw, p, report.case_id, &c);
     int64_t old_version = result == DW_OK ? c.version : 0;
     if (result == DW_OK)
-        result = dw_case_report_notice(&cw->domain, &c, &report, dw_now(), &p->arena);
+        result = dw_case_report_notice(&cw->domain, &c, &report, dw_now(), &p->arena, &already);
     if (result != DW_OK) {
         cw_refuse_result(p, result);
         return;
     }
-    cw_done(p, c.revision, c.state, false);
-    cw_seal_change(p, cw_change(p, &c, old_version));
+    cw_done(p, c.revision, c.state, already);
+    if (!already)
+        cw_seal_change(p, cw_change(p, &c, old_version));
 }
 
 const struct cw_method cw_notify_methods[] = {{"claim", handle_claim}, {"report", handle_report}};

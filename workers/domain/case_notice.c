@@ -50,10 +50,15 @@ static void add_attempt(struct dw_case *c, struct dw_notice *n, const char *chan
                              .outcome = "sending"};
 }
 
+static int32_t another_fence(const struct dw_domain *domain, int32_t old)
+{
+    int32_t drawn = (int32_t)(domain->random(domain->random_arg) & INT32_MAX);
+    return drawn == old ? drawn ^ 1 : drawn;
+}
+
 struct dw_notice *dw_case_claim_notice(const struct dw_domain *domain, struct dw_case *c,
                                        dw_time now, int64_t lease_ms, struct dw_arena *arena)
 {
-    (void)domain;
     for (size_t i = 0; i < c->notices_count; i++) {
         struct dw_notice *n = &c->notices[i];
         bool open = strcmp(n->state, "waiting") == 0 || strcmp(n->state, "claimed") == 0;
@@ -61,7 +66,7 @@ struct dw_notice *dw_case_claim_notice(const struct dw_domain *domain, struct dw
             continue;
         n->state = "claimed";
         n->not_before = now + lease_ms;
-        n->fence++;
+        n->fence = another_fence(domain, n->fence);
         n->tries++;
         if (n->sms && !n->sms_done)
             add_attempt(c, n, "sms", now, arena);
@@ -92,23 +97,36 @@ static void finish_notice(const struct dw_domain *domain, struct dw_case *c, str
     dw_case_add_event(domain, c, &event, &nobody, arena);
 }
 
+/* The attempt of this channel that was made last; NULL for none. */
+static struct dw_attempt *last_attempt(struct dw_notice *n, const char *channel)
+{
+    for (size_t i = n->attempts_count; i-- > 0;)
+        if (strcmp(n->attempts[i].channel, channel) == 0)
+            return &n->attempts[i];
+    return NULL;
+}
+
 enum dw_result dw_case_report_notice(const struct dw_domain *domain, struct dw_case *c,
                                      const struct dw_report *report, dw_time now,
-                                     struct dw_arena *arena)
+                                     struct dw_arena *arena, bool *already)
 {
     struct dw_notice *n = NULL;
     for (size_t i = 0; i < c->notices_count; i++)
         if (memcmp(c->notices[i].id, report->notice, 16) == 0)
             n = &c->notices[i];
-    if (!n || n->fence != report->fence || strcmp(n->state, "claimed") != 0)
+    *already = false;
+    if (!n || n->fence != report->fence)
         return DW_CONFLICT;
-    for (size_t i = n->attempts_count; i-- > 0;) {
-        struct dw_attempt *a = &n->attempts[i];
-        if (strcmp(a->channel, report->channel) != 0 || strcmp(a->outcome, "sending") != 0)
-            continue;
+    struct dw_attempt *a = last_attempt(n, report->channel);
+    bool answered_before = a && strcmp(a->outcome, "sending") != 0;
+    bool has_own = n->attempts_count < DW_CASE_ATTEMPTS_MAX; /* else the last may be an earlier claim's */
+    if (strcmp(n->state, "claimed") != 0 || (answered_before && has_own)) {
+        *already = true;
+        return DW_OK;
+    }
+    if (a && !answered_before) {
         a->outcome = report->accepted ? "accepted" : report->refused ? "refused" : "failed";
         a->code = report->code;
-        break;
     }
     bool done = report->accepted || report->final;
     if (strcmp(report->channel, "sms") == 0)
