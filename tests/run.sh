@@ -116,7 +116,21 @@ run_tests() {
         status=1
     fi
     closing_lines "$logs/$name.log"
+    [ "$status" = 0 ] || what_failed_said "$logs/$name.log" >>"$logs/failed"
     return "$status"
+}
+
+# The output of each test that failed, its end; ctest puts it behind the line that says so.
+what_failed_said() {
+    awk -v most=40 '
+        function told(  i) {
+            for (i = n > most ? n - most : 0; i < n; i++) print "  | " lines[i]
+            n = 0
+        }
+        /^ *[0-9]+\/[0-9]+ Test +#/ || /^ +Start +[0-9]+:/ || /tests passed, / { told(); failed = 0 }
+        failed && NF { lines[n++] = substr($0, 1, 300) }
+        /^ *[0-9]+\/[0-9]+ Test +#.*\*\*\*/ { failed = 1; print "\n" $0 }
+    ' "$1"
 }
 
 # What ctest says at the end, without the times of each label.
@@ -219,7 +233,7 @@ main() {
     none=--no-tests=error
     [ ${#only[@]} = 0 ] || none=--no-tests=ignore
 
-    rm -f "$logs/rows"
+    rm -f "$logs/rows" "$logs/failed"
     row "packages" install_all
     all_good || { closing_table && exit 1; }
     row "modules of npm" install_modules
@@ -238,6 +252,7 @@ main() {
     if [ "$bench" = yes ]; then
         row "release: bench" measure
     fi
+    [ ! -s "$logs/failed" ] || cat "$logs/failed"
     closing_table
     all_good
 }
