@@ -157,6 +157,10 @@ static inline void empty_server(const struct fixture *f)
     server_uri(uri, sizeof uri, f->folder);
     mongoc_uri_t *parsed = mongoc_uri_new(uri);
     mongoc_client_t *client = mongoc_client_new_from_uri(parsed);
+    mongoc_write_concern_t *concern = mongoc_write_concern_new();
+    mongoc_write_concern_set_wmajority(concern, 10000); /* that is what our reads see */
+    mongoc_client_set_write_concern(client, concern);
+    mongoc_write_concern_destroy(concern);
     for (size_t i = 0; i < DW_COUNT(collections); i++) {
         mongoc_collection_t *c = mongoc_client_get_collection(
             client, mongoc_uri_get_database(parsed), collections[i]);

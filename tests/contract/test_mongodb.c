@@ -1,118 +1,9 @@
-/* What the contract cannot ask of every driver: which index answers, what becomes of answers that are
- * lost, which servers are refused. */
-#include "../unit/unit.h"
-
-#include "mongo_private.h"
+/* What the contract cannot ask of every driver: which index answers, what somebody else does meanwhile,
+ * which servers are refused. */
+#include "mongodb_data.h"
 
 #include <pthread.h>
-#include <sodium.h>
 #include <stdatomic.h>
-#include <unistd.h>
-
-struct fixture {
-    struct dw_config config;
-    struct dw_store *store;
-    char uri[600];
-};
-
-static const char *server(void)
-{
-    const char *uri = getenv("DENGWEN_TEST_MONGODB");
-    if (!uri)
-        fail_msg("DENGWEN_TEST_MONGODB: expected mongodb://HOST/?OPTIONS (tests/support/mongodb.sh run)");
-    return uri;
-}
-
-static int setup(void **state)
-{
-    struct fixture *f = calloc(1, sizeof *f);
-    struct dw_error err = {0};
-    const char *rest = strchr(server() + strlen("mongodb://"), '/');
-    assert_true(sodium_init() >= 0);
-    dw_config_defaults(&f->config);
-    snprintf(f->uri, sizeof f->uri, "%.*s/dengwen_test_m_%d%s", (int)(rest - server()), server(),
-             (int)getpid(), rest + 1);
-    if (dw_store_open(f->uri, &f->config, &f->store, &err) != DW_OK)
-        fail_msg("%s", err.text);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct fixture *f = *state;
-    struct mongo_call call;
-    assert_true(mongo_begin(f->store->self, &call));
-    mongoc_database_t *db = mongoc_client_get_database(call.client, call.mongo->database);
-    assert_true(mongoc_database_drop(db, NULL));
-    mongoc_database_destroy(db);
-    mongo_end(&call);
-    dw_store_close(f->store);
-    dw_config_free(&f->config);
-    free(f);
-    return 0;
-}
-
-/* ---- steps ---- */
-
-struct made {
-    struct dw_store_step step;
-    struct dw_case_index ix;
-    const char *bodies[2];
-    char reference[16];
-    struct dw_buf doc;
-};
-
-static struct made *make(int n, int version)
-{
-    struct made *m = calloc(1, sizeof *m);
-    uint64_t seed = (uint64_t)n;
-    snprintf(m->reference, sizeof m->reference, "CQ26-%09d", n % 1000000000);
-    m->bodies[0] = "500108";
-    m->bodies[1] = n % 3 ? "500103" : "500000";
-    m->ix = (struct dw_case_index){.bodies = m->bodies, .bodies_count = 2, .reference = m->reference,
-                                   .state = "received", .kind = "report", .against = "hospital",
-                                   .district = "500108", .day = 20781, .open = n % 5 != 0,
-                                   .assignee = n % 2 ? "li" : "", .body = m->bodies[n % 2],
-                                   .due = 20790 + n, .due_rule = "D08", .revision = version,
-                                   .timer = 1000 + n, .notice = 2000 + n};
-    dw_buf_init(&m->doc, DW_DOC_MAX);
-    dw_encode(&dw_case_index_layout, &m->ix, &m->doc);
-    m->step = (struct dw_store_step){.with_receipt = version == 1,
-                                     .reference = version == 1 ? m->reference : NULL,
-                                     .with_case = true, .old_version = version - 1,
-                                     .version = version, .doc = dw_buf_slice(&m->doc), .ix = &m->ix};
-    for (int i = 0; i < 16; i++)
-        m->step.case_id[i] = m->step.handle[i] = (uint8_t)test_random(&seed);
-    return m;
-}
-
-static void free_made(struct made *m)
-{
-    dw_buf_free(&m->doc);
-    free(m);
-}
-
-static enum dw_result put(struct fixture *f, int n, int version)
-{
-    struct made *m = make(n, version);
-    struct dw_store_step *steps[] = {&m->step};
-    dw_store_apply(f->store, steps, 1);
-    enum dw_result outcome = m->step.outcome;
-    free_made(m);
-    return outcome;
-}
-
-static int64_t version_of(struct fixture *f, int n)
-{
-    struct made *m = make(n, 1);
-    DW_AUTO_BUF buf = {0};
-    struct dw_store_case found = {0};
-    dw_buf_init(&buf, DW_DOC_MAX);
-    enum dw_result result = dw_store_case(f->store, m->step.case_id, &buf, &found);
-    free_made(m);
-    return result == DW_OK ? found.version : result == DW_NOT_FOUND ? 0 : -1;
-}
 
 /* ---- which index answers ---- */
 
@@ -421,107 +312,6 @@ TEST(every_query_is_answered_by_an_index_in_its_order)
     mongo_end(&call);
 }
 
-/* ---- when something goes wrong after sending ---- */
-
-/* `mode` is of configureFailPoint: "times" so often, "skip" all but the first so many. */
-static void fail_some(struct fixture *f, const char *command, const char *mode, int n, const char *how,
-                      int code)
-{
-    struct mongo_call call;
-    bson_error_t error;
-    bson_t data = BSON_INITIALIZER, list = BSON_INITIALIZER;
-    BSON_APPEND_UTF8(&list, "0", command);
-    BSON_APPEND_ARRAY(&data, "failCommands", &list);
-    if (strcmp(how, "closeConnection") == 0) {
-        BSON_APPEND_BOOL(&data, "closeConnection", true);
-    } else if (strcmp(how, "errorCode") == 0) {
-        BSON_APPEND_INT32(&data, "errorCode", code);
-    } else {
-        bson_t concern;
-        BSON_APPEND_DOCUMENT_BEGIN(&data, "writeConcernError", &concern);
-        BSON_APPEND_INT32(&concern, "code", code);
-        BSON_APPEND_UTF8(&concern, "errmsg", "waiting for replication timed out");
-        bson_append_document_end(&data, &concern);
-    }
-    bson_t *fail = BCON_NEW("configureFailPoint", BCON_UTF8("failCommand"), "mode", "{", mode,
-                            BCON_INT32(n), "}", "data", BCON_DOCUMENT(&data));
-    assert_true(mongo_begin(f->store->self, &call));
-    if (!mongoc_client_command_simple(call.client, "admin", fail, NULL, NULL, &error))
-        fail_msg("%s", error.message);
-    mongo_end(&call);
-    bson_destroy(fail);
-    bson_destroy(&list);
-    bson_destroy(&data);
-}
-
-static void fail_next(struct fixture *f, const char *command, int times, const char *how, int code)
-{
-    fail_some(f, command, "times", times, how, code);
-}
-
-static void fail_no_more(struct fixture *f)
-{
-    struct mongo_call call;
-    bson_t *off = BCON_NEW("configureFailPoint", BCON_UTF8("failCommand"), "mode", BCON_UTF8("off"));
-    assert_true(mongo_begin(f->store->self, &call));
-    assert_true(mongoc_client_command_simple(call.client, "admin", off, NULL, NULL, NULL));
-    mongo_end(&call);
-    bson_destroy(off);
-}
-
-/* What a careful caller does. */
-static void put_carefully(struct fixture *f, int n, int version)
-{
-    for (int i = 0; i < 5 && version_of(f, n) < version; i++)
-        put(f, n, version);
-    assert_int_equal(version_of(f, n), version);
-}
-
-TEST(a_connection_that_breaks_leaves_doubt_and_nothing_twice)
-{
-    struct fixture *f = *state;
-    struct dw_store_counts counts;
-    static const char *const commands[] = {"insert", "update", "find"};
-    assert_int_equal(put(f, 1, 1), DW_OK);
-    for (size_t i = 0; i < DW_COUNT(commands); i++) {
-        int n = 10 + (int)i;
-        fail_next(f, commands[i], 1, "closeConnection", 0);
-        put_carefully(f, n, 1);
-        fail_next(f, commands[i], 1, "closeConnection", 0);
-        put_carefully(f, n, 2);
-    }
-    /* The case itself: its insert is the third message of a step, behind handle and reference. */
-    fail_next(f, "update", 1, "closeConnection", 0);
-    enum dw_result outcome = put(f, 1, 2);
-    assert_true(outcome == DW_UNCERTAIN || outcome == DW_OK);
-    put_carefully(f, 1, 2);
-    assert_int_equal(dw_store_counts(f->store, &counts), DW_OK);
-    assert_int_equal(counts.cases, 4);
-    assert_int_equal(counts.receipts, 4);
-    assert_int_equal(counts.references, 4);
-}
-
-TEST(a_server_that_steps_down_did_nothing)
-{
-    struct fixture *f = *state;
-    assert_int_equal(put(f, 1, 1), DW_OK);
-    fail_next(f, "update", 1, "errorCode", 10107);
-    assert_int_equal(put(f, 1, 2), DW_RETRY);
-    assert_int_equal(version_of(f, 1), 1);
-    assert_int_equal(put(f, 1, 2), DW_OK);
-}
-
-TEST(a_wait_for_the_majority_that_ends_too_early_is_looked_into)
-{
-    struct fixture *f = *state;
-    assert_int_equal(put(f, 1, 1), DW_OK);
-    fail_next(f, "update", 1, "writeConcernError", 64);
-    /* It was done and only not confirmed: the document tells. */
-    enum dw_result outcome = put(f, 1, 2);
-    assert_true(outcome == DW_OK || outcome == DW_UNCERTAIN);
-    put_carefully(f, 1, 2);
-}
-
 /* ---- what somebody else does meanwhile ---- */
 
 struct neighbour {
@@ -584,15 +374,6 @@ TEST(what_was_done_is_no_conflict_though_it_was_changed_before_we_looked)
     assert_true(by_us > 0);
 }
 
-static bson_t *a_document_of(uint32_t size)
-{
-    bson_t *big = bson_new();
-    uint8_t *bytes = calloc(1, size);
-    BSON_APPEND_BINARY(big, "x", BSON_SUBTYPE_BINARY, bytes, size);
-    free(bytes);
-    return big;
-}
-
 TEST(a_document_that_is_too_large_is_refused_for_good_and_alone)
 {
     struct fixture *f = *state;
@@ -609,41 +390,6 @@ TEST(a_document_that_is_too_large_is_refused_for_good_and_alone)
         free_made(m);
         free_made(other);
         assert_int_equal(put(f, 1, version), DW_OK);
-    }
-    bson_destroy(big);
-}
-
-/* The library makes two messages of it.  The first is answered, and says that one case was there before;
- * of the second nobody knows. */
-TEST(a_batch_of_several_messages_is_not_done_because_the_first_is)
-{
-    enum { CASES = 5 };
-    struct fixture *f = *state;
-    struct made *made[CASES];
-    struct dw_store_step *steps[CASES];
-    bson_t *big = a_document_of(14 * 1024 * 1024);
-    assert_int_equal(put(f, 1, 1), DW_OK);
-    for (int i = 0; i < CASES; i++) {
-        made[i] = make(i + 1, 1);
-        steps[i] = &made[i]->step;
-        steps[i]->with_receipt = false;
-        steps[i]->reference = NULL;
-        if (i)
-            steps[i]->doc = DW_SLICE(bson_get_data(big), big->len);
-    }
-    fail_some(f, "insert", "skip", 1, "closeConnection", 0);
-    dw_store_apply(f->store, steps, CASES);
-    fail_no_more(f);
-    for (int i = 0; i < CASES; i++) {
-        bool last = i == CASES - 1;
-        assert_int_equal(steps[i]->outcome, last ? DW_UNCERTAIN : DW_OK);
-        assert_int_equal(steps[i]->existed, i == 0);
-    }
-    assert_int_equal(version_of(f, CASES), 0);
-    dw_store_apply(f->store, steps, CASES);
-    for (int i = 0; i < CASES; i++) {
-        assert_int_equal(steps[i]->outcome, DW_OK);
-        free_made(made[i]);
     }
     bson_destroy(big);
 }
@@ -684,7 +430,7 @@ TEST(reads_ask_the_primary_whatever_the_uri_says)
     struct mongo_call call;
     struct dw_store *store;
     struct dw_error err = {0};
-    bson_t *hello = BCON_NEW("hello", BCON_INT32(1)), reply;
+    bson_t *hello = BCON_NEW("isMaster", BCON_INT32(1)), reply;
     bson_iter_t at;
     char uri[700];
     uint8_t id[16] = {1};
@@ -841,39 +587,6 @@ TEST(an_index_that_was_lost_is_made_again)
     assert_int_equal(count, 1);
 }
 
-static bool takes_a_case_without_anything(struct fixture *f)
-{
-    struct mongo_call call;
-    bson_t doc = BSON_INITIALIZER;
-    assert_true(mongo_begin(f->store->self, &call));
-    mongoc_collection_t *c = mongo_collection(&call, "cases");
-    bool taken = mongoc_collection_insert_one(c, &doc, NULL, NULL, NULL);
-    mongoc_collection_destroy(c);
-    mongo_end(&call);
-    return taken;
-}
-
-TEST(a_validator_that_was_lost_is_set_again)
-{
-    struct fixture *f = *state;
-    struct mongo_call call;
-    struct dw_error err;
-    int from, to;
-    assert_false(takes_a_case_without_anything(f));
-    /* Where it is as it should be nobody asks for what only an administrator may do. */
-    bson_t *none = BCON_NEW("collMod", BCON_UTF8("cases"), "validator", "{", "}");
-    fail_next(f, "collMod", 1, "errorCode", 13);
-    assert_int_equal(dw_store_make(f->uri, &f->config, NULL, &from, &to, &err), DW_OK);
-    assert_true(mongo_begin(f->store->self, &call));
-    assert_false(mongoc_client_command_simple(call.client, call.mongo->database, none, NULL, NULL, NULL));
-    assert_true(mongoc_client_command_simple(call.client, call.mongo->database, none, NULL, NULL, NULL));
-    mongo_end(&call);
-    bson_destroy(none);
-    assert_true(takes_a_case_without_anything(f));
-    assert_int_equal(dw_store_make(f->uri, &f->config, NULL, &from, &to, &err), DW_OK);
-    assert_false(takes_a_case_without_anything(f));
-}
-
 TEST(a_newer_schema_is_refused_and_a_missing_one_named)
 {
     struct fixture *f = *state;
@@ -889,24 +602,13 @@ TEST(a_newer_schema_is_refused_and_a_missing_one_named)
     assert_non_null(strstr(err.text, "init-db"));
 }
 
-RUN(cmocka_unit_test_setup_teardown(every_query_is_answered_by_an_index_in_its_order, setup, teardown),
-    cmocka_unit_test_setup_teardown(a_connection_that_breaks_leaves_doubt_and_nothing_twice, setup,
-                                    teardown),
-    cmocka_unit_test_setup_teardown(a_server_that_steps_down_did_nothing, setup, teardown),
-    cmocka_unit_test_setup_teardown(a_wait_for_the_majority_that_ends_too_early_is_looked_into, setup,
-                                    teardown),
-    cmocka_unit_test_setup_teardown(what_was_done_is_no_conflict_though_it_was_changed_before_we_looked,
-                                    setup, teardown),
-    cmocka_unit_test_setup_teardown(a_document_that_is_too_large_is_refused_for_good_and_alone, setup,
-                                    teardown),
-    cmocka_unit_test_setup_teardown(a_batch_of_several_messages_is_not_done_because_the_first_is, setup,
-                                    teardown),
-    cmocka_unit_test_setup_teardown(reads_ask_the_primary_whatever_the_uri_says, setup, teardown),
-    cmocka_unit_test_setup_teardown(a_uri_that_is_wrong_is_refused_and_not_repeated, setup, teardown),
-    cmocka_unit_test_setup_teardown(a_server_that_is_away_is_waited_for, setup, teardown),
-    cmocka_unit_test_setup_teardown(a_pool_without_a_free_connection_sends_nothing, setup, teardown),
-    cmocka_unit_test_setup_teardown(a_store_of_version_1_is_refused_until_it_is_brought_up_to_date, setup,
-                                    teardown),
-    cmocka_unit_test_setup_teardown(an_index_that_was_lost_is_made_again, setup, teardown),
-    cmocka_unit_test_setup_teardown(a_validator_that_was_lost_is_set_again, setup, teardown),
-    cmocka_unit_test_setup_teardown(a_newer_schema_is_refused_and_a_missing_one_named, setup, teardown))
+RUN(T(every_query_is_answered_by_an_index_in_its_order),
+    T(what_was_done_is_no_conflict_though_it_was_changed_before_we_looked),
+    T(a_document_that_is_too_large_is_refused_for_good_and_alone),
+    T(a_uri_that_is_wrong_is_refused_and_not_repeated),
+    T(reads_ask_the_primary_whatever_the_uri_says),
+    T(a_server_that_is_away_is_waited_for),
+    T(a_pool_without_a_free_connection_sends_nothing),
+    T(a_store_of_version_1_is_refused_until_it_is_brought_up_to_date),
+    T(an_index_that_was_lost_is_made_again),
+    T(a_newer_schema_is_refused_and_a_missing_one_named))

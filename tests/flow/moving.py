@@ -23,7 +23,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from installation import (BIN, SOURCE, Citizen, Installation, Member, a_filing, a_pdf, free_ports,  # noqa: E402
                           wait_until)
 from bad_days import own_mounts  # noqa: E402
-from mongo_server import tell  # noqa: E402
+from mongo_tell import tell  # noqa: E402
 
 DONE, NO, USAGE, DATA, AWAY, RETRY, CONFIG = 0, 1, 2, 65, 69, 75, 78
 FILES = [("账单.pdf", "application/pdf", a_pdf(200_000, 1)), ("b.pdf", "application/pdf", a_pdf(5_000, 2))]
@@ -559,7 +559,7 @@ class VersionsInMongodb(Versions):
 
     def tell(self, **command):
         port = int(re.search(r":(\d+)", server.removeprefix("mongodb:")).group(1))
-        tell(port, os.path.basename(self.folder), **command)
+        tell(port, os.path.basename(self.folder), **command, writeConcern={"w": "majority"})  # as we read
 
     def set_version(self, version):
         self.tell(update="schema", updates=[{"q": {"_id": "dengwen"}, "u": {"$set": {"version": version}}}])

@@ -4,43 +4,13 @@ Started through tests/support/mongodb.sh, which says which one it is; a missing 
 import os
 import shutil
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from installation import SOURCE, free_ports, wait_until  # noqa: E402
-
-
-def document(fields):
-    """BSON, of texts, numbers, dicts and lists."""
-    out = b""
-    for name, value in fields.items():
-        if isinstance(value, str):
-            text = value.encode() + b"\0"
-            kind, data = 2, struct.pack("<i", len(text)) + text
-        elif isinstance(value, bool):
-            kind, data = 8, struct.pack("<?", value)
-        elif isinstance(value, int):
-            kind, data = 16, struct.pack("<i", value)
-        elif isinstance(value, dict):
-            kind, data = 3, document(value)
-        else:
-            kind, data = 4, document({str(i): v for i, v in enumerate(value)})
-        out += bytes([kind]) + name.encode() + b"\0" + data
-    return struct.pack("<i", len(out) + 5) + out + b"\0"
-
-
-def tell(port, database, **command):
-    """A command, by somebody who knows nothing of us."""
-    body = document(dict(command, **{"$db": database}))
-    with socket.create_connection(("127.0.0.1", port), 10) as connection:
-        connection.sendall(struct.pack("<iiiiI", 21 + len(body), 1, 0, 2013, 0) + b"\0" + body)
-        head = connection.recv(16, socket.MSG_WAITALL)
-        answer = connection.recv(struct.unpack("<i", head[:4])[0] - 16, socket.MSG_WAITALL)
-    if b"\x01ok\0" + struct.pack("<d", 1) not in answer or b"writeErrors" in answer:
-        raise AssertionError(f"{command}: {answer!r}")
+from mongo_tell import tell  # noqa: E402
 
 
 class Server:

@@ -165,7 +165,7 @@ TEST(what_cannot_be_looked_for_stays_in_doubt)
 {
     struct fixture *f = *state;
     struct dw_store *with_doubt = fault_store(f->cw.store, FAULT_AFTER, 1);
-    f->cw.store = fault_store(with_doubt, FAULT_READ, 2); /* the first look, before anything is written, works */
+    f->cw.store = fault_store(with_doubt, FAULT_READ, 2); /* the look before anything is written works */
     ask_carefully(f);
     assert_int_equal(tries, 2);
     assert_int_equal(told, DW_UNCERTAIN); /* not: nothing happened */

@@ -260,7 +260,8 @@ mongoc_collection_t *mongo_collection(const struct mongo_call *call, const char 
     return mongoc_client_get_collection(call->client, call->mongo->database, name);
 }
 
-/* A server whose disk failed may still say hello. */
+/* A server whose disk failed may still say that it is there.  "isMaster" is understood by all, "hello" from
+ * 3.6.21 and 4.4 on. */
 static enum dw_result ping(void *self)
 {
     struct mongo_call call;
@@ -268,10 +269,10 @@ static enum dw_result ping(void *self)
     bson_t reply;
     if (!mongo_begin(self, &call))
         return DW_RETRY;
-    bson_t *hello = BCON_NEW("hello", BCON_INT32(1));
+    bson_t *hello = BCON_NEW("isMaster", BCON_INT32(1));
     bool good = mongoc_client_command_simple(call.client, "admin", hello, NULL, &reply, &error);
     bson_iter_t at;
-    good = good && bson_iter_init_find(&at, &reply, "isWritablePrimary") && bson_iter_bool(&at) &&
+    good = good && bson_iter_init_find(&at, &reply, "ismaster") && bson_iter_bool(&at) &&
            mongo_can_read(&call, &error);
     bson_destroy(&reply);
     bson_destroy(hello);

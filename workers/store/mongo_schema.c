@@ -95,7 +95,7 @@ static enum dw_result check_topology(struct mongo_call *call, struct dw_error *e
     bson_error_t error;
     bson_t reply;
     bson_iter_t at;
-    bson_t *hello = BCON_NEW("hello", BCON_INT32(1));
+    bson_t *hello = BCON_NEW("isMaster", BCON_INT32(1));
     bool good = mongoc_client_command_simple(call->client, "admin", hello, NULL, &reply, &error);
     bool replicated = good && (bson_iter_init_find(&at, &reply, "setName") ||
                                bson_iter_init_find(&at, &reply, "msg")); /* of a mongos */

@@ -98,8 +98,9 @@ static void restore(struct store_tool *t, struct store_place *backup, struct sto
     struct dw_copy_sums copied, found;
     struct dw_error err = {0};
     char source[80], made[DW_TIME_TEXT];
-    /* Not its path: the next try may find it elsewhere. */
-    snprintf(source, sizeof source, "the backup of %s", dw_time_format(kept->made, made));
+    /* Not its path: the next try may find it elsewhere.  Two may be of one second. */
+    snprintf(source, sizeof source, "the backup of %s (and %d ms)", dw_time_format(kept->made, made),
+             (int)(kept->made % 1000));
     progress_phase(&t->progress, "restoring ");
     enum dw_result result =
         dw_copy(backup->store, to->store, source, &t->progress.progress, &copied, &err);
