@@ -30,10 +30,10 @@ def document(fields):
     return struct.pack("<i", len(out) + 5) + out + b"\0"
 
 
-def tell(port, database, **command):
+def tell(port, database, seconds=10, **command):
     """The answer as it came."""
     body = document(dict(command, **{"$db": database}))
-    with socket.create_connection(("127.0.0.1", port), 10) as connection:
+    with socket.create_connection(("127.0.0.1", port), seconds) as connection:
         connection.sendall(struct.pack("<iiiiI", 21 + len(body), 1, 0, 2013, 0) + b"\0" + body)
         head = connection.recv(16, socket.MSG_WAITALL)
         answer = connection.recv(struct.unpack("<i", head[:4])[0] - 16, socket.MSG_WAITALL)

@@ -9,6 +9,8 @@
 # mongodb.sh stop|kill DIR      the second with -9
 # mongodb.sh run [failpoints] COMMAND...   with DENGWEN_TEST_MONGODB=mongodb://... while the command runs
 # mongodb.sh program|shell      where secantusd-py or mongosh is, installed if it has to be
+# mongodb.sh words mongod|mongos|mongo   how one of MongoDB's own programs is started, a word a line; fails where
+#                               none can be had
 #
 # Which server: the URI in DENGWEN_TEST_MONGODB if there is one; else mongod, if it is on PATH; else the
 # mongod that Ubuntu 20.04 has and Debian has not, unpacked beside its libraries into a folder that is kept;
@@ -36,6 +38,8 @@ ubuntu=http://archive.ubuntu.com/ubuntu/pool
 packages_of_mongod() {
     cat <<END
 d8e296fe30ba1a7466333bc11f7f7b69643195e0fffaad69d4dc0a7f84c9a512 universe/m/mongodb/mongodb-server-core_3.6.9+really3.6.8+90~g8e540c0b6d-0ubuntu5_amd64.deb
+5d2d75531181e503edd85489da26db67c80ddcecfc51f214ab6783435118885e universe/m/mongodb/mongodb-clients_3.6.9+really3.6.8+90~g8e540c0b6d-0ubuntu5_amd64.deb
+1c115d0cc2b03f8e95a366e22e784f7fddf19ea20192aad6d11d863dbbb6c40a main/b/boost1.71/libboost-iostreams1.71.0_1.71.0-6ubuntu6_amd64.deb
 6793184cc2b8df0da401fdbe78fbf57ac598438177a6af163f99f9f1c14f9eb8 main/b/boost1.71/libboost-filesystem1.71.0_1.71.0-6ubuntu6_amd64.deb
 389095c7167251ee73667031a4c0f45083a31347cc95faddbdf5b7d22ac4c774 main/b/boost1.71/libboost-program-options1.71.0_1.71.0-6ubuntu6_amd64.deb
 be06998b03fac2ed2e5a74911ff9ea41b63630a94bfddac496f5422b3d51c12a main/g/google-perftools/libgoogle-perftools4_2.7-1ubuntu2_amd64.deb
@@ -112,17 +116,24 @@ find_shell() {
 
 # ---- which one ----
 
+# The words that start one of MongoDB's own programs, a line each.
+words() {
+    if command -v mongod >/dev/null; then
+        command -v "$1"
+    elif unpack_mongod; then
+        printf '%s\n' env LD_LIBRARY_PATH="$unpacked/usr/lib/x86_64-linux-gnu:$unpacked/lib/x86_64-linux-gnu" \
+            "$unpacked/usr/bin/$1"
+    else
+        return 1
+    fi
+}
+
 # Sets `server`: the words that start mongod, or nothing for SecantusDB.
 choose_server() {
     local how=$1
     server=()
     [ "${DENGWEN_TEST_SERVER:-}" != secantusdb ] || { install_secantus && return; }
-    if command -v mongod >/dev/null; then
-        server=(mongod)
-    elif unpack_mongod; then
-        local libraries=$unpacked/usr/lib/x86_64-linux-gnu:$unpacked/lib/x86_64-linux-gnu
-        server=(env LD_LIBRARY_PATH="$libraries" "$unpacked/usr/bin/mongod")
-    fi
+    mapfile -t server < <(words mongod)
     if [ ${#server[@]} != 0 ] && ! { [[ $how == *" failpoints "* ]] && [[ $(version) =~ v[0-3]\. ]]; }; then
         return
     fi
@@ -218,5 +229,6 @@ case "${1:-} ${2:-}" in
 "run "?*) shift && run "$@" ;;
 "program ") install_secantus && echo "$venv/bin/secantusd-py" ;;
 "shell ") find_shell ;;
-*) sed -n '2,19s/^# \{0,1\}//p' "$0" && exit 2 ;;
+"words "?*) words "$2" ;;
+*) sed -n '2,21s/^# \{0,1\}//p' "$0" && exit 2 ;;
 esac

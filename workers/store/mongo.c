@@ -7,6 +7,7 @@
 
 #include "dw/clock.h"
 #include "dw/log.h"
+#include "dw/testing.h"
 #include "dw/process.h"
 
 #include <stdio.h>
@@ -357,6 +358,8 @@ static bool set_limits(struct mongo *m)
     mongoc_read_concern_t *r = mongoc_read_concern_new();
     mongoc_read_prefs_t *primary = mongoc_read_prefs_new(MONGOC_READ_PRIMARY);
     mongoc_write_concern_set_wmajority(w, (int32_t)c->store.wtimeout_ms);
+    if (DW_BUG("one-is-enough"))
+        mongoc_write_concern_set_w(w, 1);
     mongoc_write_concern_set_journal(w, true);
     mongoc_read_concern_set_level(r, MONGOC_READ_CONCERN_LEVEL_MAJORITY);
     mongoc_uri_set_write_concern(m->uri, w);
