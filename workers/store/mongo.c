@@ -336,6 +336,18 @@ static enum dw_result check_files(const struct mongo *m, struct dw_error *err)
     return DW_OK;
 }
 
+/* Encrypted to whoever answers is not protected. */
+static enum dw_result check_trust(const struct mongo *m, struct dw_error *err)
+{
+    static const char *const options[] = {MONGOC_URI_TLSINSECURE, MONGOC_URI_TLSALLOWINVALIDCERTIFICATES,
+                                          MONGOC_URI_TLSALLOWINVALIDHOSTNAMES};
+    for (size_t i = 0; i < DW_COUNT(options); i++)
+        if (mongoc_uri_get_option_as_bool(m->uri, options[i], false))
+            return dw_invalid(err, "store.uri", "%s: expected a server that proves who it is: name its "
+                              "authority by tlsCAFile instead", options[i]);
+    return DW_OK;
+}
+
 static enum dw_result read_uri(struct mongo *m, const char *uri, struct dw_error *err)
 {
     bson_error_t error;
@@ -348,6 +360,8 @@ static enum dw_result read_uri(struct mongo *m, const char *uri, struct dw_error
         return dw_invalid(err, "store.uri", "expected a database: mongodb://.../DATABASE");
     m->database = dw_strdup(database);
     enum dw_result result = check_files(m, err);
+    if (result == DW_OK)
+        result = check_trust(m, err);
     return result == DW_OK ? read_password(m, err) : result;
 }
 

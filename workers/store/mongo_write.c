@@ -489,11 +489,14 @@ static void put_changed_cases(struct applying *a, uint8_t (*writes)[WRITE_ID])
         bson_destroy(&doc);
     }
     bulk_execute(&b);
-    /* The answer only says how many found their version: the documents tell which. */
+    /* The answer only says how many found their version: unless it was all or none, the documents tell
+     * which. */
     bool all = b.matched == (int64_t)b.count;
     for (size_t i = 0; i < b.count; i++) {
         struct slot *s = &b.slots[i];
-        if (s->result == DW_UNCERTAIN || (s->result == DW_OK && !all))
+        if (s->result == DW_OK && !b.matched)
+            s->result = DW_CONFLICT;
+        else if (s->result == DW_UNCERTAIN || (s->result == DW_OK && !all))
             s->result = was_replaced(&b, a->steps[s->step], writes[s->step], s->result);
         if (s->result != DW_OK)
             give(a, s->step, s->result);
