@@ -338,8 +338,10 @@ static void finish_one(struct casework *cw, struct pending *p, enum dw_result au
     p->next = NULL;
     if (audited != DW_OK && p->audit.verb)
         outcome = audited == DW_UNCERTAIN ? DW_UNCERTAIN : DW_RETRY;
+    /* A store that leaves one in doubt may do so slowly: once more, then whoever asks may. */
+    bool again = outcome == DW_CONFLICT || (outcome == DW_UNCERTAIN && !p->in_doubt);
     p->in_doubt |= outcome == DW_UNCERTAIN;
-    if ((outcome == DW_CONFLICT || outcome == DW_UNCERTAIN) && p->tries_again && p->tries < CW_TRIES_MAX) {
+    if (again && p->tries_again && p->tries < CW_TRIES_MAX) {
         cw_again(cw, p);
         return;
     }
