@@ -45,7 +45,7 @@ class Server:
             return False
 
     def insert(self, database, **fields):
-        tell(self.port, database, insert="planted", documents=[fields])
+        tell(self.port, database, insert="planted", documents=[fields], writeConcern={"j": True})
 
     def remove(self):
         if self.answers():
