@@ -17,6 +17,7 @@ order; a settled item must not come again.  But a filing that is put again after
 import collections
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -34,6 +35,7 @@ from traffic import BEAT, Account, Asker, Load, Putter, Worker  # noqa: E402
 
 KILLS = int(os.environ.get("DW_KILLS", 100))
 DRAINS = 10
+LEAKED = 1  # the status of a process that the sanitizer has something to say of
 SEED = int(os.environ.get("DW_SEED", random.SystemRandom().randrange(1 << 32)))
 # Step, and at which passing at the latest.
 POINTS = {"queue.inserted": 99, "queue.before-commit": 30, "queue.committed": 30, "queue.replied": 3,
@@ -252,6 +254,22 @@ class Campaign(Kills):
 
 
 class Drains(Kills):
+    libzmq_leaked = False
+
+    def bury(self, name, code=-signal.SIGKILL):
+        """Ending under load, libzmq 4.3.4 now and then forgets a message's buffer that never came to us.  Once
+        in a run that is so; what we forgot would be there each time."""
+        process = self.here.processes["broker"]
+        if process.wait(30) == LEAKED and not self.libzmq_leaked:
+            report = self.here.log("broker").rpartition("ERROR: LeakSanitizer")[2]
+            frames = re.findall(r"^ +#[0-9]+ .*", report, re.MULTILINE)
+            strangers = [f for f in frames if "libsanitizer" not in f and "libzmq.so" not in f]
+            self.libzmq_leaked = bool(frames) and not strangers
+            if self.libzmq_leaked:
+                say("libzmq forgot a buffer")
+                code = LEAKED
+        super().bury(name, code)
+
     def test_asked_to_end_it_ends_and_nothing_is_lost(self):
         self.load.start()
         for _ in range(DRAINS):
