@@ -28,7 +28,7 @@ enum {
     DAY_MS = 86400000,
     OPEN_DAYS = 60, /* then it is closed, and one in eight is not */
     ALONE = 200,
-    ASKED = 300,
+    ROUNDS = 10,
     BATCHES = 300,
     PAGE = 50,
     MONTHS = 12,
@@ -296,17 +296,45 @@ static void year(uint64_t n)
         fail("statistics could not be read");
 }
 
-static void ask(const char *name, void (*question)(uint64_t n), uint64_t cases)
+/* What the way to the store and back costs, beside which the others stand. */
+static void ping(uint64_t n)
 {
-    double times[ASKED];
-    for (size_t i = 0; i < ASKED; i++) {
-        uint64_t n;
-        randombytes_buf(&n, sizeof n);
-        double began = seconds();
-        question(n % cases);
-        times[i] = seconds() - began;
+    (void)n;
+    if (dw_store_ping(store) != DW_OK)
+        fail("the store is away");
+}
+
+static const struct {
+    const char *name;
+    void (*ask)(uint64_t n);
+    size_t each_round;
+} questions[] = {{"ping", ping, 300},
+                 {"worklist page", ask_worklist, 300},
+                 {"follow by receipt", follow, 1000},
+                 {"object", reread, 1000},
+                 {"statistics page", year, 30}};
+
+/* In turns, so that a moment in which the machine is slow is not one question's. */
+static void ask_all(uint64_t cases)
+{
+    double *times[DW_COUNT(questions)];
+    for (size_t q = 0; q < DW_COUNT(questions); q++)
+        times[q] = calloc(ROUNDS * questions[q].each_round, sizeof **times);
+    for (size_t round = 0; round < ROUNDS; round++) {
+        for (size_t q = 0; q < DW_COUNT(questions); q++) {
+            for (size_t i = 0; i < questions[q].each_round; i++) {
+                uint64_t n;
+                randombytes_buf(&n, sizeof n);
+                double began = seconds();
+                questions[q].ask(n % cases);
+                times[q][round * questions[q].each_round + i] = seconds() - began;
+            }
+        }
     }
-    print_times(name, times, ASKED);
+    for (size_t q = 0; q < DW_COUNT(questions); q++) {
+        print_times(questions[q].name, times[q], ROUNDS * questions[q].each_round);
+        free(times[q]);
+    }
 }
 
 static uint64_t measure(uint64_t cases, size_t in_flight)
@@ -329,10 +357,7 @@ static uint64_t measure(uint64_t cases, size_t in_flight)
            in_flight, count / (seconds() - began),
            (seconds_of(CLOCK_PROCESS_CPUTIME_ID) - cpu) / count * 1e6,
            (written() - bytes) / count / 1024);
-    ask("worklist page", ask_worklist, next);
-    ask("follow by receipt", follow, next);
-    ask("object", reread, next);
-    ask("statistics page", year, next);
+    ask_all(next);
     printf("}\n");
     fflush(stdout);
     return next;
