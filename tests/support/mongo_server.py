@@ -78,8 +78,8 @@ class SmallServer(Server):
                                            stdout=subprocess.PIPE)
             self.holder.stdout.readline()
             user = ["-U", "--preserve-credentials"] if "--user" in self.own_mounts else []
-            # Where we are in a root of our own, its mounts begin at another.
-            self.before = ["nsenter", "-t", str(self.holder.pid), "-m", "-r", *user]
+            # Where we are in a root of our own, its mounts begin at another; mongod wants a folder to be in.
+            self.before = ["nsenter", "-t", str(self.holder.pid), "-m", "-r", "-w", *user]
         super().start(*how)
 
     def make_room(self, size):
