@@ -34,6 +34,7 @@ foreach(name IN ITEMS main_job retries clocks several bad_days notices)
   set_tests_properties(flow/${name}-mongodb PROPERTIES LABELS flow TIMEOUT 600
                        ENVIRONMENT "DENGWEN_BIN=${CMAKE_BINARY_DIR}/bin")
 endforeach()
+# Several servers that are one; label mongod, as only a real one can be that (tests/run.sh).
 add_test(NAME flow/mongodb_cluster COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/flow/mongodb_cluster.py)
 set_tests_properties(flow/mongodb_cluster PROPERTIES LABELS "flow;mongod" TIMEOUT 900 COST 150
                      ENVIRONMENT "DENGWEN_BIN=${CMAKE_BINARY_DIR}/bin")

@@ -33,7 +33,8 @@ The flows mostly wait, so what computes runs beside them, at a lower priority.
   --only REGEX   only the tests whose names match; passed to ctest
 
 JOBS=N builds and tests so many at once (default: the processors).  Logs lie in build/logs.
-A test that is skipped counts as failed: every peer it needs is in conf/packages.
+A test that is skipped counts as failed: every peer it needs is in conf/packages, or fetched.  Only where no
+mongod can be had, which then is said, sets and shards of several are left out; one server shows the rest.
 END
 }
 

@@ -436,7 +436,7 @@ TEST(reads_ask_the_primary_whatever_the_uri_says)
     struct mongo_call call;
     struct dw_store *store;
     struct dw_error err = {0};
-    bson_t *hello = BCON_NEW("isMaster", BCON_INT32(1)), reply;
+    bson_t *ask = BCON_NEW("isMaster", BCON_INT32(1)), reply;
     bson_iter_t at;
     char uri[700];
     uint8_t id[16] = {1};
@@ -444,7 +444,7 @@ TEST(reads_ask_the_primary_whatever_the_uri_says)
     struct dw_store_case found;
     dw_buf_init(&buf, 1000);
     assert_true(mongo_begin(f->store->self, &call));
-    assert_true(mongoc_client_command_simple(call.client, "admin", hello, NULL, &reply, NULL));
+    assert_true(mongoc_client_command_simple(call.client, "admin", ask, NULL, &reply, NULL));
     mongo_end(&call);
     assert_true(bson_iter_init_find(&at, &reply, "setName"));
     snprintf(uri, sizeof uri, "%.*s?replicaSet=%s&readPreference=secondary",
@@ -454,7 +454,7 @@ TEST(reads_ask_the_primary_whatever_the_uri_says)
     assert_int_equal(dw_store_case(store, id, &buf, &found), DW_NOT_FOUND);
     dw_store_close(store);
     bson_destroy(&reply);
-    bson_destroy(hello);
+    bson_destroy(ask);
 }
 
 TEST(a_server_that_is_away_is_waited_for)

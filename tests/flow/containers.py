@@ -83,7 +83,8 @@ class Front:
 # ---- the store ----
 
 class Store:
-    """SecantusDB at the address of the service mongo: there is no mongod in any registry we use."""
+    """SecantusDB at the address of the service mongo: today's shell, which init.js is for, does not
+    speak with the mongod that the tests can have (3.6)."""
 
     def __init__(self, host):
         self.host, self.secrets = host, f"{host.folder}/deployment/secrets"

@@ -35,7 +35,7 @@ class Process:
     def start(self):
         with open(f"{self.folder}/log", "ab") as log:
             self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        wait_until(60, self.answers, f"{self.command[2]} answers")
+        wait_until(60, self.answers, "it answers")
 
     def answers(self):
         if self.process.poll() is not None:

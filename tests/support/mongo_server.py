@@ -14,7 +14,7 @@ from mongo_tell import tell  # noqa: E402
 
 
 class Server:
-    """`how`: standalone, auth."""
+    """`how`: standalone, auth, tls."""
     before = ()  # words before the command that starts it
 
     def __init__(self, *how):

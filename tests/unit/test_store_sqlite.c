@@ -220,7 +220,7 @@ TEST(a_tidy_store_does_not_tell_in_which_order_cases_came)
 
 /* Another case worker at the same file. */
 struct neighbour {
-    const char *path;
+    struct dw_store *store;
     atomic_bool stopping;
     atomic_int passes;
 };
@@ -228,16 +228,12 @@ struct neighbour {
 static void *tidy_beside(void *arg)
 {
     struct neighbour *n = arg;
-    struct dw_store *store;
-    struct dw_error err;
     int64_t at = 0;
-    assert_int_equal(open_file(n->path, &store, &err), DW_OK);
     while (!n->stopping) {
-        dw_store_tidy(store, &at);
+        dw_store_tidy(n->store, &at);
         n->passes += at == 0;
         usleep(500); /* it leaves others their turn */
     }
-    dw_store_close(store);
     return NULL;
 }
 
@@ -245,12 +241,13 @@ TEST(a_case_that_another_worker_moves_is_found_at_any_moment)
 {
     char *folder = make_folder();
     char path[300];
-    struct neighbour neighbour = {.path = path};
+    struct neighbour neighbour = {.store = NULL};
     struct dw_store *store;
     struct dw_error err;
     pthread_t thread;
     snprintf(path, sizeof path, "%s/cases.db", folder);
     assert_int_equal(open_file(path, &store, &err), DW_OK);
+    assert_int_equal(open_file(path, &neighbour.store, &err), DW_OK);
     assert_int_equal(pthread_create(&thread, NULL, tidy_beside, &neighbour), 0);
     for (int n = 1; n <= CASES; n++) {
         put_case(store, n, 1);
@@ -261,6 +258,7 @@ TEST(a_case_that_another_worker_moves_is_found_at_any_moment)
         usleep(1000);
     neighbour.stopping = true;
     pthread_join(thread, NULL);
+    dw_store_close(neighbour.store);
     assert_int_equal(ask(path, in_order), 0);
     dw_store_close(store);
     rm_folder(folder);

@@ -7,8 +7,8 @@
 
 #include "dw/clock.h"
 #include "dw/log.h"
-#include "dw/testing.h"
 #include "dw/process.h"
+#include "dw/testing.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -270,13 +270,13 @@ static enum dw_result ping(void *self)
     bson_t reply;
     if (!mongo_begin(self, &call))
         return DW_RETRY;
-    bson_t *hello = BCON_NEW("isMaster", BCON_INT32(1));
-    bool good = mongoc_client_command_simple(call.client, "admin", hello, NULL, &reply, &error);
+    bson_t *ask = BCON_NEW("isMaster", BCON_INT32(1));
+    bool good = mongoc_client_command_simple(call.client, "admin", ask, NULL, &reply, &error);
     bson_iter_t at;
     good = good && bson_iter_init_find(&at, &reply, "ismaster") && bson_iter_bool(&at) &&
            mongo_can_read(&call, &error);
     bson_destroy(&reply);
-    bson_destroy(hello);
+    bson_destroy(ask);
     mongo_end(&call);
     return good ? DW_OK : DW_RETRY;
 }

@@ -95,12 +95,12 @@ static enum dw_result check_topology(struct mongo_call *call, struct dw_error *e
     bson_error_t error;
     bson_t reply;
     bson_iter_t at;
-    bson_t *hello = BCON_NEW("isMaster", BCON_INT32(1));
-    bool good = mongoc_client_command_simple(call->client, "admin", hello, NULL, &reply, &error);
+    bson_t *ask = BCON_NEW("isMaster", BCON_INT32(1));
+    bool good = mongoc_client_command_simple(call->client, "admin", ask, NULL, &reply, &error);
     bool replicated = good && (bson_iter_init_find(&at, &reply, "setName") ||
                                bson_iter_init_find(&at, &reply, "msg")); /* of a mongos */
     bson_destroy(&reply);
-    bson_destroy(hello);
+    bson_destroy(ask);
     if (!good)
         return failed(&error, mongo_why_away(call->mongo, &error), err);
     if (!replicated && !call->mongo->config->store.allow_standalone)
